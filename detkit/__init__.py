@@ -1,0 +1,6 @@
+"""detkit: two-stage object detection, from a folder of images to a report."""
+
+from detkit.predictor import Predictor, load
+from detkit.structures import Detections
+
+__all__ = ["Detections", "Predictor", "load"]

@@ -1,0 +1,107 @@
+"""From a picture as stored to a picture as learned from or detected in; boxes follow the picture.
+
+The resize is the papers' (shorter side to `short_side`, but the longer at most `long_side`) and computed here, since
+albumentations has none like it; what training changes at random is albumentations'.
+"""
+
+import os
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detkit.structures import Sample, Size, Target
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the package index for news
+import albumentations as A
+
+COLOR_RANGE = (0.7, 1.3)  # factor on brightness, contrast and saturation
+HUE_RANGE = (-0.03, 0.03)  # turns of the colour wheel
+
+
+@dataclass(frozen=True)
+class Resize:
+    short_side: int  # px
+    long_side: int  # px, at most
+
+    def scale(self, size: Size) -> float:
+        return min(self.short_side / min(size), self.long_side / max(size))
+
+    def __call__(self, sample: Sample, factor: float = 1.0) -> Sample:
+        """The sample at its size for the network, times `factor`."""
+        height, width = sample.image.shape[1:]
+        scale = self.scale((height, width)) * factor
+        new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+        if (new_height, new_width) == (height, width):
+            return sample
+        image = np.asarray(cv2.resize(_to_array(sample), (new_width, new_height)), dtype=np.uint8)  # bilinear
+        ratio = torch.tensor([new_width / width, new_height / height] * 2)
+        target = sample.target
+        if target is not None:
+            target = Target(target.boxes * ratio, target.labels, target.ignore)
+        proposals = None if sample.proposals is None else sample.proposals * ratio
+        return _changed(sample, image, target, proposals)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Chances of each change (config.Augment says what they are)."""
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    quarter_turns: float = 0.0
+    scale_jitter: tuple[float, float] | None = None
+    photometric: float = 0.0
+    safe_crop: float = 0.0
+
+
+class TrainTransform:
+    """Resize and random changes; the same (sample, seeds) always give the same result."""
+
+    def __init__(self, resize: Resize, augmentation: Augmentation) -> None:
+        self.resize, self.scale_jitter = resize, augmentation.scale_jitter
+        a = augmentation
+        steps = [
+            A.BBoxSafeRandomCrop(p=a.safe_crop),
+            A.HorizontalFlip(p=a.horizontal_flip),
+            A.VerticalFlip(p=a.vertical_flip),
+            A.RandomRotate90(p=a.quarter_turns),
+            A.ColorJitter(COLOR_RANGE, COLOR_RANGE, COLOR_RANGE, HUE_RANGE, p=a.photometric),
+        ]
+        self.steps = A.Compose(
+            [step for step in steps if step.p > 0], bbox_params=A.BboxParams("pascal_voc", label_fields=["index"])
+        )
+
+    def __call__(self, sample: Sample, seed: int, batch_seed: int) -> Sample:
+        """`seed` decides the changes of this picture, `batch_seed` those that all of its batch share."""
+        self.steps.set_random_seed(seed)
+        return self.resize(self._change(sample), self._factor(batch_seed))
+
+    def _factor(self, batch_seed: int) -> float:
+        """The same for a whole batch, so that its pictures stay of one size and need little padding."""
+        if self.scale_jitter is None:
+            return 1.0
+        return float(np.exp(np.random.default_rng(batch_seed).uniform(*np.log(self.scale_jitter))))
+
+    def _change(self, sample: Sample) -> Sample:
+        if not self.steps.transforms:
+            return sample
+        target = sample.target or Target.empty()
+        if sample.proposals is not None:
+            raise ValueError(f"image {sample.image_id}: random changes do not carry proposals along yet")
+        boxes = target.boxes.numpy()
+        out = self.steps(image=_to_array(sample), bboxes=boxes, index=np.arange(len(boxes)))
+        index = torch.as_tensor(np.asarray(out["index"], dtype=np.int64))
+        new_boxes = torch.as_tensor(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4))
+        return _changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), None)
+
+
+def _to_array(sample: Sample) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
+
+
+def _changed(sample: Sample, image: NDArray[np.uint8], target: Target | None, proposals: torch.Tensor | None) -> Sample:
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    return Sample(sample.image_id, tensor, sample.original_size, target, proposals)

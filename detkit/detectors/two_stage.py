@@ -1,0 +1,56 @@
+"""The two-stage detector: Fast R-CNN and Faster R-CNN are this class with another source of proposals.
+
+image -> preprocess -> features -> proposals -> region head -> NMS -> detections
+"""
+
+import torch
+from torch import Tensor, nn
+
+from detkit.backbones.backbone import Backbone
+from detkit.heads.proposals import ProposalSource
+from detkit.heads.roi_head import RoIHead
+from detkit.structures import Batch, Clock, Detections, Losses, no_clock
+
+
+class TwoStageDetector(nn.Module):
+    def __init__(self, backbone: Backbone, proposals: ProposalSource, head: RoIHead) -> None:
+        super().__init__()
+        self.preprocess, self.features = backbone.preprocess, backbone.features
+        self.proposals, self.head = proposals, head
+
+    def forward(self, batch: Batch) -> Losses:
+        """The losses of a batch with targets, whether in training mode or not."""
+        features = self._features(batch)
+        proposals, losses = self.proposals.learn(features, batch)
+        return losses | self.head.loss(features, proposals, batch)
+
+    @torch.no_grad()
+    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
+        """What is found in each image, in pixels of the original image; wants eval mode, as any inference."""
+        boxes, scores, labels = self.detect_padded(batch, clock)
+        scale = (batch.original_sizes / batch.sizes).flip(1).repeat(1, 2)  # (B, 4): x, y, x, y
+        boxes = boxes * scale[:, None].to(boxes.dtype)
+        return [
+            Detections(boxes[i, real].cpu(), scores[i, real].cpu(), labels[i, real].cpu())
+            for i, real in enumerate(scores > 0)
+        ]
+
+    def detect_padded(self, batch: Batch, clock: Clock = no_clock) -> tuple[Tensor, Tensor, Tensor]:
+        """The tensor core of `detect`: boxes (B, D, 4) px of the resized images, scores (B, D), labels (B, D).
+
+        Always D = max_detections rows an image; a score of 0 marks padding. torch.export can follow it.
+        """
+        with clock("backbone"):
+            features = self._features(batch)
+        with clock("rpn"):
+            proposals, real = self.proposals.propose(features, batch.sizes)
+        with clock("head"):
+            scores, boxes = self.head.score(features, proposals)
+        with clock("nms"):
+            chosen = [self.head.select(scores[i], boxes[i], real[i], batch.sizes[i]) for i in range(len(batch))]
+            found_boxes, found_scores, found_labels = zip(*chosen, strict=True)
+            return torch.stack(found_boxes), torch.stack(found_scores), torch.stack(found_labels)
+
+    def _features(self, batch: Batch) -> Tensor:
+        images = self.preprocess(batch.images, batch.sizes).to(memory_format=torch.channels_last)
+        return torch.as_tensor(self.features(images))

@@ -1,0 +1,231 @@
+"""The training loop: one process or many, one step like the next, resumable at any of them bit for bit.
+
+The rate, the images, their changes and the random numbers of a step are pure functions of (seed, step, rank); all that
+is stored is the model, the optimizer, the gradient scaler, the averaged weights and the number of steps done.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from detkit.console import StepProgress
+from detkit.engine import checkpoint
+from detkit.engine.averaging import WeightAverage
+from detkit.engine.distributed import World
+from detkit.engine.logs import RunLog
+from detkit.engine.optimizer import set_rate
+from detkit.engine.schedule import Schedule
+from detkit.structures import Batch, Losses
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Validation = Callable[[nn.Module, int, RunLog | None], float | None]  # model, step -> mAP
+
+
+class NotFinite(ValueError):
+    """A loss became infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    seed: int
+    steps: int
+    lr: float
+    schedule: Schedule
+    accumulate: int
+    precision: Precision
+    clip_norm: float | None
+    average_decay: float | None
+    eval_every: int | None
+    checkpoint_every: int
+    log_every: int
+
+
+class Trainer:
+    """Trains `model`, whose forward(batch) gives losses, and keeps its files in `folder`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        settings: TrainSettings,
+        batches: Callable[[range], Iterable[Batch]],
+        describe: Callable[[dict[str, Tensor], int], checkpoint.SavedModel],
+        validate: Validation | None,
+        folder: Path,
+        world: World,
+    ) -> None:
+        """`batches(steps)` gives this process's batches, `accumulate` a step; `describe(weights, step)` what model.pt
+        holds; `validate` scores a model on the validation split, or is None."""
+        self.model, self.optimizer, self.settings = model, optimizer, settings
+        self.batches, self.describe, self.validate = batches, describe, validate
+        self.folder, self.world = folder, world
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16")
+        self.average = None if settings.average_decay is None else WeightAverage(model, settings.average_decay)
+        self.step, self.best = 0, -math.inf  # steps done; best validation mAP so far
+        self._parallel: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
+
+    @property
+    def final_model(self) -> nn.Module:
+        """The model that is scored and kept: the averaged one where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def run(self) -> None:
+        """Train from `self.step` to the last step, then leave the best weights (without validation: the last)."""
+        log = RunLog(self.folder, self.step) if self.world.is_main else None
+        try:
+            self._loop(log)
+        finally:
+            if log is not None:
+                log.close()
+
+    def load_checkpoint(self) -> None:
+        """Go on from the checkpoint in the folder, if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return
+        state = checkpoint.load(path)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+        self.step, self.best = state["step"], state["best"]
+
+    def save_checkpoint(self) -> None:
+        if self.world.is_main:
+            state = {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "average": None if self.average is None else self.average.model.state_dict(),
+                "step": self.step,
+                "best": self.best,
+            }
+            checkpoint.save(state, self.folder / "checkpoint.pt")
+        self.world.barrier()
+
+    def _loop(self, log: RunLog | None) -> None:
+        settings = self.settings
+        self.model.train()
+        meter = _Meter()
+        with StepProgress(settings.steps, self.step, "training") if log is not None else nullcontext() as progress:
+            stream = iter(self.batches(range(self.step, settings.steps)))
+            while self.step < settings.steps:
+                meter.add(*self._train_step(stream))
+                if log is not None and progress is not None and self._is_due(settings.log_every):
+                    row = meter.summary() | {"lr": settings.lr * settings.schedule(self.step - 1)}
+                    log.write(self.step, row)
+                    progress.update(self.step, f"loss {row['loss']:.3f}, {row['images_per_second']:.1f} img/s")
+                    meter = _Meter()
+                self._validate_and_save(log)
+
+    def _is_due(self, every: int | None) -> bool:
+        return every is not None and (self.step % every == 0 or self.step == self.settings.steps)
+
+    def _train_step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
+        """One update. Returns the mean losses of its parts and the number of images."""
+        settings = self.settings
+        torch.manual_seed(_step_seed(settings.seed, self.step, self.world.rank))
+        set_rate(self.optimizer, settings.lr * settings.schedule(self.step))
+        totals: dict[str, float] = {}
+        num_images = 0
+        for part in range(settings.accumulate):
+            batch = next(stream).to(self.world.device)
+            is_last = part == settings.accumulate - 1
+            losses = self._backward(batch, synchronize=is_last)
+            for name, value in losses.items():
+                totals[name] = totals.get(name, 0.0) + value / settings.accumulate
+            num_images += len(batch) * self.world.size
+        if settings.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.model, self.step)
+        self.step += 1
+        return totals, num_images
+
+    def _backward(self, batch: Batch, synchronize: bool) -> dict[str, float]:
+        """Add the gradients of one part of the step; its losses as numbers."""
+        dtype = torch.float16 if self.settings.precision == "fp16" else torch.bfloat16
+        waits = isinstance(self._parallel, DistributedDataParallel) and not synchronize
+        with self._parallel.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with torch.autocast(self.world.device.type, dtype, enabled=self.settings.precision != "fp32"):
+                losses: Losses = self._parallel(batch)
+            total = torch.stack(list(losses.values())).sum()
+            values = torch.stack([*losses.values(), total]).detach().tolist()
+            named = dict(zip([*(f"loss/{name}" for name in losses), "loss"], values, strict=True))
+            if not math.isfinite(named["loss"]):
+                self._stop(batch, named)
+            torch.autograd.backward(self.scaler.scale(total / self.settings.accumulate))
+        return named
+
+    def _stop(self, batch: Batch, losses: dict[str, float]) -> None:
+        path = self.folder / f"not_finite_rank{self.world.rank}.json"
+        report = {"step": self.step, "image_ids": batch.image_ids, "losses": {k: str(v) for k, v in losses.items()}}
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        raise NotFinite(
+            f"step {self.step}: the loss is {losses['loss']}; its parts and the image ids are in {path}. Lower "
+            "train.lr, lengthen train.warmup_steps or set train.clip_norm, and look at those images with tools/check_data.py"
+        )
+
+    def _validate_and_save(self, log: RunLog | None) -> None:
+        settings = self.settings
+        done = self.step == settings.steps
+        if self.validate is None:
+            if done:
+                self._keep_model()
+        elif self._is_due(settings.eval_every):
+            score = self.validate(self.final_model, self.step, log)
+            self.model.train()
+            if log is not None and score is not None:
+                log.write(self.step, {"val_map": score})
+            if (score is not None and score > self.best) or not (self.folder / "model.pt").exists():
+                self.best = self.best if score is None else score
+                self._keep_model()
+            torch.manual_seed(0)  # the next step seeds itself; nothing may depend on what validation drew
+        if done or self.step % settings.checkpoint_every == 0:
+            self.save_checkpoint()
+
+    def _keep_model(self) -> None:
+        if self.world.is_main:
+            weights = {name: value.detach().cpu() for name, value in self.final_model.state_dict().items()}
+            checkpoint.save_model(self.describe(weights, self.step), self.folder / "model.pt")
+        self.world.barrier()
+
+
+class _Meter:
+    """Means of the losses since it was made, and the speed."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps, self._images, self._begun = 0, 0, time.perf_counter()
+
+    def add(self, losses: dict[str, float], num_images: int) -> None:
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._steps += 1
+        self._images += num_images
+
+    def summary(self) -> dict[str, float]:
+        speed = self._images / (time.perf_counter() - self._begun)
+        return {name: total / self._steps for name, total in self._sums.items()} | {"images_per_second": speed}
+
+
+def _step_seed(*parts: Any) -> int:
+    """A seed that differs in every part for every (seed, step, rank)."""
+    seed, step, rank = parts
+    return int((seed * 1_000_003 + step) * 8191 + rank) % 2**63

@@ -1,0 +1,269 @@
+"""Average precision by the rules of the PASCAL VOC devkit, for all detections of a class at once.
+
+The devkit measures boxes with both corners inside (width xmax - xmin + 1). Our continuous boxes start one pixel
+earlier, so x2 - x1 is that same width and plain areas give the devkit's overlaps.
+
+Notation: K detections and M objects of one class over all images, P pairs of a detection and an object of its image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from detkit.data.dataset import DetectionDataset
+from detkit.structures import Detections
+
+Metric = Literal["voc07", "voc10"]  # AP at 11 recalls (VOC 2007) | area under the envelope (VOC 2010 and later)
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+# The recalls of VOC 2007 as the devkit's "0:0.1:1" computes them: MATLAB counts the upper half down from the end, so
+# that 0.6 and 0.7 are met by 6 and 7 objects of 10, but 0.3 (3 * 0.1 > 0.3) is not met by 3 of 10.
+VOC07_RECALLS = tuple(step * 0.1 if step <= 5 else 1 - (10 - step) * 0.1 for step in range(11))
+
+
+class Outcome(IntEnum):
+    """What became of a detection."""
+
+    FALSE = 0
+    HIT = 1
+    IGNORED = 2  # it found a difficult object: neither hit nor miss
+
+
+@dataclass(frozen=True, eq=False)
+class ClassResult:
+    """One class: its AP, and row k of every array for its k-th best detection over all images."""
+
+    ap: float | None  # 0..1; None without an object to find
+    num_objects: int  # difficult ones left out
+    precision: Floats  # (K,) among the detections up to and with this one; 0 before the first hit or miss
+    recall: Floats  # (K,)
+    scores: Floats  # (K,) descending
+    outcome: npt.NDArray[np.int8]  # (K,) values of Outcome
+    image_index: Ints  # (K,) into dataset.image_ids
+    rank: Ints  # (K,) row in that image's Detections
+    object_index: Ints  # (K,) row in that image's Target of the best overlapping object of the class; -1: none
+    overlap: Floats  # (K,) its IoU
+
+    @property
+    def is_hit(self) -> Bools:
+        return np.equal(self.outcome, Outcome.HIT)
+
+    @property
+    def is_false(self) -> Bools:
+        return np.equal(self.outcome, Outcome.FALSE)
+
+    @property
+    def is_ignored(self) -> Bools:
+        return np.equal(self.outcome, Outcome.IGNORED)
+
+
+@dataclass(frozen=True, eq=False)
+class VocResult:
+    """The score of a data set."""
+
+    metric: Metric
+    min_iou: float
+    mean_ap: float | None  # over the classes that have an AP; None if none has
+    classes: dict[str, ClassResult]  # in the order of the dataset's classes
+
+    @property
+    def ap(self) -> dict[str, float | None]:
+        return {name: result.ap for name, result in self.classes.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Boxes of many images in one row each, as long as they are of one kind: detections or objects."""
+
+    image_index: Ints  # (N,)
+    rank: Ints  # (N,) row within the image
+    labels: Ints  # (N,)
+    boxes: Floats  # (N, 4)
+    scores: Floats  # (N,) detections only; 0 for objects
+    ignore: Bools  # (N,) objects only; False for detections
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> "_Boxes":
+        return _Boxes(
+            self.image_index[rows],
+            self.rank[rows],
+            self.labels[rows],
+            self.boxes[rows],
+            self.scores[rows],
+            self.ignore[rows],
+        )
+
+    def split(self, num_classes: int) -> "list[_Boxes]":
+        """The rows of each class, in order."""
+        by_class = np.argsort(self.labels, kind="stable")
+        ends = np.cumsum(np.bincount(self.labels, minlength=num_classes))
+        return [self[rows] for rows in np.split(by_class, ends[:-1])]
+
+
+def evaluate(
+    detections: Mapping[str, Detections], dataset: DetectionDataset, metric: Metric, min_iou: float = 0.5
+) -> VocResult:
+    """Scores detections (by image id) against a data set. An image that is not in the mapping has no detections.
+
+    A detection is a hit if the object of its class that it overlaps best, the first of equals, has IoU > min_iou and
+    no better scored detection took it. Equal scores keep the order of the mapping, as equal lines of a result file do.
+    Raises ValueError for an unknown metric or image id, a value that is not finite and a label that is no class.
+    """
+    if metric not in ("voc07", "voc10"):
+        raise ValueError(f"metric {metric!r}: expected 'voc07' (11 points) or 'voc10' (area under the curve)")
+    num_classes = len(dataset.classes)
+    found = _gather_detections(detections, dataset).split(num_classes)
+    objects = _gather_objects(dataset).split(num_classes)
+    classes = {
+        name: _score_class(found[label], objects[label], metric, min_iou) for label, name in enumerate(dataset.classes)
+    }
+    aps = [result.ap for result in classes.values() if result.ap is not None]
+    return VocResult(metric, min_iou, float(np.mean(aps)) if aps else None, classes)
+
+
+def pairwise_overlap(boxes_a: Floats, boxes_b: Floats) -> Floats:
+    """IoU of row with row: (N, 4) and (N, 4), or shapes that broadcast to one another, to (N,)."""
+    inside = np.minimum(boxes_a[..., 2:], boxes_b[..., 2:]) - np.maximum(boxes_a[..., :2], boxes_b[..., :2])
+    intersection: Floats = inside.clip(min=0).prod(axis=-1)
+    area_a = (boxes_a[..., 2:] - boxes_a[..., :2]).prod(axis=-1)
+    area_b = (boxes_b[..., 2:] - boxes_b[..., :2]).prod(axis=-1)
+    union = np.where(intersection > 0, area_a + area_b - intersection, 1.0)  # a box turned inside out meets nothing
+    return intersection / union
+
+
+def average_precision(precision: Floats, recall: Floats, metric: Metric) -> float:
+    """AP from the precision and the (rising) recall after each detection."""
+    if len(recall) == 0:
+        return 0.0
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]  # the best precision at this recall or a higher one
+    if metric == "voc07":
+        first = np.searchsorted(recall, VOC07_RECALLS)  # the first detection with recall >= t; K if none reaches t
+        return float(np.append(envelope, 0.0)[first].sum() / len(VOC07_RECALLS))
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+
+
+def _gather_detections(detections: Mapping[str, Detections], dataset: DetectionDataset) -> _Boxes:
+    index_of = {image_id: index for index, image_id in enumerate(dataset.image_ids)}
+    unknown = [image_id for image_id in detections if image_id not in index_of]
+    if unknown:
+        raise ValueError(
+            f"image {unknown[0]!r}: detections ({len(unknown)} such images), but the data set of {len(index_of)} images"
+            " has no such id; score against the split that was detected in"
+        )
+    for image_id, one in detections.items():
+        if one.boxes.shape != (len(one), 4) or one.scores.ndim != 1 or one.labels.shape != one.scores.shape:
+            shapes = [tuple(tensor.shape) for tensor in (one.boxes, one.scores, one.labels)]
+            raise ValueError(f"image {image_id!r}: boxes, scores, labels of {shapes}; expected (K, 4), (K,) and (K,)")
+    values = list(detections.values())
+    counts = np.array([len(one) for one in values], dtype=np.int64)
+    images = np.array([index_of[image_id] for image_id in detections], dtype=np.int64)
+    rows = _Boxes(
+        np.repeat(images, counts),
+        _ranks(counts),
+        _joined([one.labels for one in values], (0,)).astype(np.int64),
+        _joined([one.boxes for one in values], (0, 4)),
+        _joined([one.scores for one in values], (0,)),
+        np.zeros(counts.sum(), dtype=np.bool_),
+    )
+    _check_detections(rows, dataset)
+    return rows
+
+
+def _check_detections(rows: _Boxes, dataset: DetectionDataset) -> None:
+    finite = np.isfinite(rows.scores) & np.isfinite(rows.boxes).all(axis=1)
+    known = (rows.labels >= 0) & (rows.labels < len(dataset.classes))
+    if finite.all() and known.all():
+        return
+    row = int(np.argmin(finite & known))
+    where = f"image {dataset.image_ids[rows.image_index[row]]!r}, detection {rows.rank[row]}"
+    if not finite[row]:
+        values = f"score {rows.scores[row]}, box {rows.boxes[row].tolist()}"
+        raise ValueError(f"{where}: {values}; expected finite numbers: did training diverge?")
+    raise ValueError(f"{where}: label {rows.labels[row]}; expected 0..{len(dataset.classes) - 1}, one of its classes")
+
+
+def _gather_objects(dataset: DetectionDataset) -> _Boxes:
+    targets = [dataset.target(index) for index in range(len(dataset))]
+    counts = np.array([len(target.labels) for target in targets], dtype=np.int64)
+    return _Boxes(
+        np.repeat(np.arange(len(targets)), counts),
+        _ranks(counts),
+        _joined([target.labels for target in targets], (0,)).astype(np.int64),
+        _joined([target.boxes for target in targets], (0, 4)),
+        np.zeros(counts.sum()),
+        _joined([target.ignore for target in targets], (0,)).astype(np.bool_),
+    )
+
+
+def _joined(tensors: list[torch.Tensor], empty_shape: tuple[int, ...]) -> Floats:
+    """The rows of all tensors, as float64: exact for our float32 values and labels."""
+    joined = torch.cat(tensors) if tensors else torch.zeros(empty_shape)
+    return joined.detach().to("cpu", torch.float64).numpy()
+
+
+def _ranks(counts: Ints) -> Ints:
+    """0..count-1 for each count in turn: (3, 2) -> (0, 1, 2, 0, 1)."""
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+
+
+def _score_class(found: _Boxes, objects: _Boxes, metric: Metric, min_iou: float) -> ClassResult:
+    found = found[np.argsort(-found.scores, kind="stable")]
+    best, overlap = _best_objects(found, objects)
+    # The challenge's text: the overlap must exceed 50%. The devkit's code also takes exactly 50%; the papers' code not.
+    outcome = _outcomes(best, overlap > min_iou, objects.ignore)
+    num_objects = int((~objects.ignore).sum())
+    hits = np.cumsum(outcome == Outcome.HIT, dtype=np.int64)
+    judged = hits + np.cumsum(outcome == Outcome.FALSE, dtype=np.int64)
+    precision = hits / np.maximum(judged, 1)
+    recall = hits / max(num_objects, 1)
+    return ClassResult(
+        ap=average_precision(precision, recall, metric) if num_objects else None,
+        num_objects=num_objects,
+        precision=precision,
+        recall=recall,
+        scores=found.scores,
+        outcome=outcome,
+        image_index=found.image_index,
+        rank=found.rank,
+        object_index=np.append(objects.rank, -1)[best],  # row -1, no object, reads the -1 behind the last rank
+        overlap=overlap,
+    )
+
+
+def _best_objects(found: _Boxes, objects: _Boxes) -> tuple[Ints, Floats]:
+    """For each detection the row of the object in its image that it overlaps best, -1 if none, and that IoU: (K,)."""
+    # Objects are in the order of the images, so those of one image are the rows first..first+count.
+    first = np.searchsorted(objects.image_index, found.image_index, side="left")
+    counts = np.searchsorted(objects.image_index, found.image_index, side="right") - first
+    detection = np.repeat(np.arange(len(found)), counts)  # (P,)
+    candidate = np.repeat(first, counts) + _ranks(counts)  # (P,)
+    iou = pairwise_overlap(found.boxes[detection], objects.boxes[candidate])  # (P,)
+
+    overlap = np.zeros(len(found))
+    np.maximum.at(overlap, detection, iou)
+    is_best = (iou > 0) & (iou == overlap[detection])
+    best = np.full(len(found), -1, dtype=np.int64)
+    best[detection[is_best][::-1]] = candidate[is_best][::-1]  # the last write wins: backwards, the first of equals
+    return best, overlap
+
+
+def _outcomes(best: Ints, overlaps: Bools, ignore: Bools) -> npt.NDArray[np.int8]:
+    """Outcome of each detection, best score first; `best` is an object's row where `overlaps`. (K,)"""
+    outcome = np.full(len(best), Outcome.FALSE, dtype=np.int8)
+    matched = np.flatnonzero(overlaps)
+    difficult = ignore[best[matched]]
+    outcome[matched[difficult]] = Outcome.IGNORED
+    takers = matched[~difficult]
+    _, first = np.unique(best[takers], return_index=True)  # the best scored detection of each object
+    outcome[takers[first]] = Outcome.HIT
+    return outcome

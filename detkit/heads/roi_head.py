@@ -1,0 +1,139 @@
+"""The region head (Fast R-CNN, section 2): pool each region, run the tail, score C classes and background, refine.
+
+Shapes: B images, R regions of the batch, K regions an image, C classes (background is the last logit), D tail size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from detkit.ops import boxes as box_ops
+from detkit.ops.losses import smooth_l1_sum
+from detkit.ops.matching import match, sample
+from detkit.ops.pooling import RegionPool, as_regions
+from detkit.structures import Batch, Losses, Target
+
+SMOOTH_L1_BETA = 1.0  # Fast R-CNN, equation 3
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """Which regions the head learns from."""
+
+    batch_per_image: int
+    foreground_fraction: float
+    foreground_iou: float
+    background_iou: tuple[float, float]  # [least, most)
+    box_weight: float
+
+
+@dataclass(frozen=True)
+class DetectionRule:
+    """Which scored regions become detections."""
+
+    min_score: float
+    nms_iou: float
+    max_detections: int
+
+
+class RoIHead(nn.Module):
+    box_std: Tensor
+
+    def __init__(
+        self,
+        pool: RegionPool,
+        tail: nn.Module,
+        tail_dim: int,
+        num_classes: int,
+        class_agnostic: bool,
+        box_std: tuple[float, float, float, float],
+        training: HeadTraining,
+        rule: DetectionRule,
+    ) -> None:
+        """`box_std`: offsets are learned divided by it; `class_agnostic`: one box a region instead of one a class."""
+        super().__init__()
+        self.pool, self.tail = pool, tail
+        self.num_classes, self.class_agnostic = num_classes, class_agnostic
+        self.settings, self.rule = training, rule
+        self.register_buffer("box_std", torch.tensor(box_std), persistent=False)
+        self.classifier = nn.Linear(tail_dim, num_classes + 1)
+        self.regressor = nn.Linear(tail_dim, 4 * (1 if class_agnostic else num_classes))
+        nn.init.normal_(self.classifier.weight, std=0.01)  # Fast R-CNN, section 2.3
+        nn.init.normal_(self.regressor.weight, std=0.001)
+        nn.init.zeros_(self.classifier.bias)
+        nn.init.zeros_(self.regressor.bias)
+
+    def loss(self, features_BCHW: Tensor, proposals: list[Tensor], batch: Batch) -> Losses:
+        """Softmax loss over the sampled regions and smooth L1 over the foreground ones, both per sampled region."""
+        assert batch.targets is not None
+        drawn = [
+            self._sample(boxes, target, size)
+            for boxes, target, size in zip(proposals, batch.targets, batch.sizes, strict=True)
+        ]
+        labels, goals = (torch.cat([d[i] for d in drawn]) for i in (1, 2))  # (R,) (R, 4)
+        logits, offsets = self.predict(features_BCHW, as_regions([d[0] for d in drawn]))
+        foreground = (labels < self.num_classes).nonzero().flatten()
+        column = torch.zeros_like(labels) if self.class_agnostic else labels
+        box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], SMOOTH_L1_BETA)
+        return {
+            "head_class": F.cross_entropy(logits, labels),
+            "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
+        }
+
+    def predict(self, features_BCHW: Tensor, regions_R5: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4)."""
+        pooled = self.pool(features_BCHW, regions_R5).to(memory_format=torch.channels_last)
+        regions_RD = self.tail(pooled)
+        logits, offsets = self.classifier(regions_RD), self.regressor(regions_RD)
+        return logits.float(), offsets.float().view(logits.shape[0], -1, 4)
+
+    def score(self, features_BCHW: Tensor, boxes_BK4: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, K, C + 1) and refined boxes (B, K, C or 1, 4) of the regions."""
+        batch, count, _ = boxes_BK4.shape
+        image = torch.arange(batch, device=boxes_BK4.device, dtype=boxes_BK4.dtype).view(-1, 1, 1)
+        regions = torch.cat([image.expand(-1, count, 1), boxes_BK4], dim=2).view(-1, 5)
+        logits, offsets = self.predict(features_BCHW, regions)
+        refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std)
+        return logits.softmax(dim=1).view(batch, count, -1), refined.view(batch, count, -1, 4)
+
+    def select(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The detections of one image, best first: boxes (D, 4), scores (D,), labels (D,); a score of 0 is padding.
+
+        `scores` (K, C + 1), `boxes` (K, C or 1, 4), `real` (K,) bool: which regions are no padding; `size` (2,) px.
+        Pure tensor code whose output shape depends on no value.
+        """
+        scores = (scores[:, :-1] * real[:, None]).flatten()  # (K * C,)
+        boxes = box_ops.clip(boxes.expand(-1, self.num_classes, -1).reshape(-1, 4), size)
+        labels = torch.arange(self.num_classes, device=scores.device).repeat(real.shape[0])
+        likely = ((scores > self.rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
+        kept = likely[box_ops.nms_by_class(boxes[likely], scores[likely], labels[likely], self.rule.nms_iou)]
+        final = torch.zeros_like(scores)
+        final[kept] = scores[kept]
+        final, best = final.topk(min(self.rule.max_detections, final.shape[0]))
+        return boxes[best], final, labels[best]
+
+    @torch.no_grad()
+    def _sample(self, proposals: Tensor, target: Target, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes (R_i, 4), labels (R_i,) with C for background, and offsets to their objects (R_i, 4), 0 without one.
+
+        The objects themselves are among the candidates, so that there is foreground from the first step on.
+        """
+        whole = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]  # never without a region
+        candidates = torch.cat([proposals, target.boxes[~target.ignore], whole])
+        settings = self.settings
+        roles, index = match(
+            candidates, target, settings.foreground_iou, settings.background_iou, each_object_its_best=False
+        )
+        foreground, background = sample(roles, settings.batch_per_image, settings.foreground_fraction)
+        if len(foreground) + len(background) == 0:
+            background = torch.tensor([len(candidates) - 1], device=candidates.device)
+        drawn = torch.cat([foreground, background])
+        labels = torch.full_like(drawn, self.num_classes)
+        goals = candidates.new_zeros(len(drawn), 4)
+        if len(foreground):
+            objects = index[foreground]
+            labels[: len(foreground)] = target.labels[objects]
+            goals[: len(foreground)] = box_ops.encode(candidates[foreground], target.boxes[objects]) / self.box_std
+        return candidates[drawn], labels, goals

@@ -1,0 +1,76 @@
+"""Geometry of boxes: areas, overlaps, offsets, clipping, suppression.
+
+Boxes are (x1, y1, x2, y2) as structures.py states them. N, M: numbers of boxes.
+"""
+
+import math
+
+import torch
+import torchvision
+from torch import Tensor
+
+MAX_LOG_SCALE = math.log(1000 / 16)  # a box grows at most by this factor (px of image / stride; py-faster-rcnn)
+
+
+def area(boxes: Tensor) -> Tensor:
+    """(..., 4) -> (...) px^2; 0 for inverted boxes."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def intersection(one: Tensor, other: Tensor) -> Tensor:
+    """(N, 4), (M, 4) -> (N, M) px^2."""
+    top_left = torch.maximum(one[:, None, :2], other[:, :2])
+    bottom_right = torch.minimum(one[:, None, 2:], other[:, 2:])
+    return (bottom_right - top_left).clamp(min=0).prod(-1)
+
+
+def iou(one: Tensor, other: Tensor) -> Tensor:
+    """Intersection over union: (N, 4), (M, 4) -> (N, M) in 0..1; 0 where both boxes are empty."""
+    common = intersection(one, other)
+    union = area(one)[:, None] + area(other) - common
+    return common / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
+def encode(references: Tensor, boxes: Tensor) -> Tensor:
+    """Offsets (tx, ty, tw, th) that lead from references to boxes (R-CNN, appendix C): (N, 4), (N, 4) -> (N, 4)."""
+    center, size = _center_size(references)
+    goal_center, goal_size = _center_size(boxes)
+    return torch.cat([(goal_center - center) / size, torch.log(goal_size / size)], dim=-1)
+
+
+def decode(references: Tensor, offsets: Tensor) -> Tensor:
+    """The boxes that offsets lead to from references: (..., 4), (..., 4) -> (..., 4); growth held at MAX_LOG_SCALE."""
+    center, size = _center_size(references)
+    new_center = center + offsets[..., :2] * size
+    half = 0.5 * size * torch.exp(offsets[..., 2:].clamp(max=MAX_LOG_SCALE))
+    return torch.cat([new_center - half, new_center + half], dim=-1)
+
+
+def clip(boxes: Tensor, size: Tensor) -> Tensor:
+    """(N, 4) cut to a picture of `size` (2,) = height, width in px."""
+    limit = size.flip(0).repeat(2).to(boxes.dtype)  # width, height, width, height
+    return torch.minimum(boxes.clamp(min=0), limit)
+
+
+def long_enough(boxes: Tensor, min_side: float) -> Tensor:
+    """(N, 4) -> (N,) bool: both sides are at least `min_side` px, and the box is not empty."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return ((sides >= min_side) & (sides > 0)).all(dim=1)
+
+
+def nms(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
+    """Indices (K,) of the boxes that no better one overlaps by more than `max_iou`, best first."""
+    return torch.as_tensor(torchvision.ops.nms(boxes, scores, max_iou))
+
+
+def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
+    """`nms` within each class: boxes of different classes are moved apart so that one call serves all."""
+    if boxes.numel() == 0:
+        return torch.zeros(0, dtype=torch.int64, device=boxes.device)
+    apart = labels.to(boxes.dtype) * (boxes.max() - boxes.min() + 1)
+    return nms(boxes + apart[:, None], scores, max_iou)
+
+
+def _center_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    size = boxes[..., 2:] - boxes[..., :2]
+    return boxes[..., :2] + 0.5 * size, size

@@ -1,0 +1,96 @@
+"""The values that cross between the parts of detkit.
+
+Boxes, everywhere: float32 (x1, y1, x2, y2) in pixels of the image at hand, continuous, 0-based, covering
+[x1, x2) x [y1, y2), so that width = x2 - x1. Labels are 0..C-1; background is C, the last logit.
+File formats with another convention (VOC: 1-based, both corners inside) are converted where they are read or written.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Losses = dict[str, Tensor]  # scalars, already weighted: their sum is what training minimises
+Size = tuple[int, int]  # (height, width) in pixels
+
+
+@dataclass(frozen=True)
+class Target:
+    """The annotated objects of one image.
+
+    `ignore` marks objects that are neither asked for nor held against a detector (VOC "difficult", COCO "iscrowd").
+    """
+
+    boxes: Tensor  # (M, 4) float32
+    labels: Tensor  # (M,) int64
+    ignore: Tensor  # (M,) bool
+
+    def to(self, device: torch.device) -> "Target":
+        boxes, labels, ignore = (t.to(device, non_blocking=True) for t in (self.boxes, self.labels, self.ignore))
+        return Target(boxes, labels, ignore)
+
+    @staticmethod
+    def empty() -> "Target":
+        return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as a dataset reads it, or as a transform leaves it."""
+
+    image_id: str
+    image: Tensor  # (3, H, W) uint8 RGB
+    original_size: Size  # as stored in the file, before any resize
+    target: Target | None = None  # None: not annotated (a picture to detect in)
+    proposals: Tensor | None = None  # (N, 4), for detectors that take proposals from a file
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples padded to a common size on the right and at the bottom."""
+
+    images: Tensor  # (B, 3, H, W) uint8 RGB
+    sizes: Tensor  # (B, 2) int64: height and width of each image without padding
+    original_sizes: Tensor  # (B, 2) int64
+    image_ids: tuple[str, ...]
+    targets: tuple[Target, ...] | None = None
+    proposals: tuple[Tensor, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.sizes.to(device, non_blocking=True),
+            self.original_sizes.to(device, non_blocking=True),
+            self.image_ids,
+            None if self.targets is None else tuple(target.to(device) for target in self.targets),
+            None if self.proposals is None else tuple(p.to(device, non_blocking=True) for p in self.proposals),
+        )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one image, best score first, in pixels of the original image."""
+
+    boxes: Tensor  # (K, 4) float32
+    scores: Tensor  # (K,) float32, 0..1
+    labels: Tensor  # (K,) int64
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @staticmethod
+    def empty() -> "Detections":
+        return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+
+
+Clock = Callable[[str], AbstractContextManager[None]]  # times the named stage of detecting while it is entered
+
+
+def no_clock(stage: str) -> AbstractContextManager[None]:
+    """A Clock that measures nothing."""
+    return nullcontext()
