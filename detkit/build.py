@@ -13,6 +13,7 @@ from detkit.backbones.resnet import resnet
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import BatchOrder, Part, tall_pictures, train_batches
 from detkit.data.shapes import write_shapes
+from detkit.data.shapes_render import CLASSES as SHAPE_CLASSES
 from detkit.data.transforms import Augmentation, Resize, TrainTransform
 from detkit.data.voc import VocDataset
 from detkit.detectors.two_stage import TwoStageDetector
@@ -34,8 +35,8 @@ def build_dataset(data: c.VocData | c.ShapesData, splits: Sequence[str]) -> Dete
             return VocDataset(Path(data.root), splits, data.classes)
         case c.ShapesData():
             counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
-            write_shapes(Path(data.root), data.seed, counts)
-            return VocDataset(Path(data.root), splits, None)
+            write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
+            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
 
 
 def split_names(data: c.VocData | c.ShapesData, kind: SplitKind) -> tuple[str, ...]:

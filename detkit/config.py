@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -71,7 +71,9 @@ class ShapesData(Pictures):
 
     kind: Literal["shapes"]
     root: str = "data/shapes"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+    long_sides: tuple[Count, Count] = (220, 300)  # px, of pictures
+    object_sizes: tuple[Count, Count] = (16, 180)  # px, longer side of an object
     num_train: Count = 400
     num_val: Count = 60
     num_test: Count = 120
@@ -199,7 +201,7 @@ class Config(Section):
     train: Train
 
     def to_yaml(self) -> str:
-        return str(OmegaConf.to_yaml(OmegaConf.create(json.loads(self.model_dump_json()))))
+        return yaml.safe_dump(json.loads(self.model_dump_json()), sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -220,6 +222,8 @@ def parse_config(content: dict[str, Any], source: str) -> Config:
     """Check plain values, as read from YAML or a checkpoint, into a Config."""
     try:
         return Config.model_validate_json(json.dumps(content))
+    except TypeError as error:  # YAML has more kinds of values than JSON: bytes, paths
+        raise ConfigError(f"{source}: {error}") from None
     except ValidationError as error:
         problems = "; ".join(_explain(problem) for problem in error.errors())
         raise ConfigError(f"{source}: {problems}") from None
@@ -251,7 +255,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except FileNotFoundError:
         known = sorted(str(file) for file in path.parent.glob("*.yaml"))
         raise ConfigError(f"{path}: no such config{_nearest(str(path), known)}") from None
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, OSError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected sections such as `data:`, `model:`, `train:`, got {content!r:.80}")
@@ -268,7 +272,7 @@ def _parse_override(override: str) -> dict[str, Any]:
         raise ConfigError(f"override {override!r}: expected key=value, such as train.lr=0.01")
     try:
         content = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"override {override!r}: {error}") from None
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
@@ -276,22 +280,28 @@ def _parse_override(override: str) -> dict[str, Any]:
 
 def _explain(problem: Any) -> str:
     """One problem that pydantic found, as `key: what is wrong (got value)`, with the nearest key if it is unknown."""
-    names = [str(part) for part in problem["loc"]]
+    key, known = _locate([str(part) for part in problem["loc"]])
     if problem["type"] == "extra_forbidden":
-        known = _keys_beside(names)
-        return f"{'.'.join(names)}: unknown key{_nearest(names[-1], known)}; known here: {', '.join(known)}"
+        return f"{key}: unknown key{_nearest(key.rpartition('.')[2], known)}; known here: {', '.join(known)}"
     got = "" if problem["type"] == "missing" else f" (got {problem['input']!r:.80})"
-    return f"{'.'.join(names) or 'config'}: {problem['msg']}{got}"
+    return f"{key or 'config'}: {problem['msg']}{got}"
 
 
-def _keys_beside(names: Sequence[str]) -> list[str]:
-    """Known keys of the section that holds the last of `names` (pydantic names a chosen kind as a step of the path)."""
+def _locate(names: Sequence[str]) -> tuple[str, list[str]]:
+    """The dotted key as a file has it (pydantic names a chosen kind as a step of the path), and the keys beside it."""
     section: Any = Config
-    for name in names[:-1]:
-        section = next((kind for kind in _sections(section) if _kind_of(kind) == name), section)
-        if isinstance(section, type) and issubclass(section, Section) and name in section.model_fields:
-            section = section.model_fields[name].annotation
-    return sorted({key for kind in _sections(section) for key in kind.model_fields})
+    key: list[str] = []
+    known: list[str] = []
+    for name in names:
+        chosen = next((kind for kind in _sections(section) if _kind_of(kind) == name), None)
+        if chosen is not None:
+            section = chosen
+            continue
+        key.append(name)
+        known = sorted({field for kind in _sections(section) for field in kind.model_fields})
+        is_section = isinstance(section, type) and issubclass(section, Section)
+        section = section.model_fields[name].annotation if is_section and name in section.model_fields else None
+    return ".".join(key), known
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:

@@ -36,9 +36,9 @@ class Predictor:
 
         Raises ValueError for what is no picture: the message names it.
         """
-        if isinstance(images, str | Path | np.ndarray | Tensor):
-            return self.predict_all([images], min_score)[0]
-        return self.predict_all(images, min_score)
+        if isinstance(images, Sequence) and not isinstance(images, str):
+            return self.predict_all(images, min_score)
+        return self.predict_all([images], min_score)[0]
 
     def predict_all(self, images: Sequence[Picture], min_score: float = 0.05) -> list[Detections]:
         """Detections in each of several pictures."""

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import torch
 import yaml
 from torch import nn
 
@@ -29,7 +30,9 @@ from detkit.evaluation.voc import evaluate
 from detkit.reports.overview import overview
 
 HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every"}  # a run may go on with other values
-RUN_FILES = ("config.yaml", "checkpoint.pt", "model.pt", "log.jsonl", "events.out.tfevents.*", "not_finite_rank*.json")
+WEIGHT_FILES = ("checkpoint.pt", "model.pt")  # without them nothing was trained yet, and the config may change
+PARTIAL_FILES = "*.partial-*"
+RUN_FILES = ("config.yaml", *WEIGHT_FILES, "log.jsonl", "events.out.tfevents.*", "not_finite_rank*.json", PARTIAL_FILES)
 TEST_BATCH = 4  # images at once while validating
 
 
@@ -39,21 +42,39 @@ def train(config: Config, folder: Path, fresh: bool = False) -> None:
     Raises ValueError for anything in the config, the data or the folder that does not fit.
     """
     with joined_world() as world:
-        dataset = build_dataset(config.data, split_names(config.data, "train"))
-        config = with_classes(config, dataset.classes)
-        if world.is_main:
-            _prepare_folder(folder, config, fresh)
+        _train(config, folder, fresh, world)  # a call, so that the model is gone before the processes part
+
+
+def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
+    if not world.is_main:
+        world.barrier()  # the first process alone writes the built-in set
+    dataset = build_dataset(config.data, split_names(config.data, "train"))
+    if world.is_main:
         world.barrier()
-        trainer = _trainer(config, folder, dataset, world)
-        trainer.load_checkpoint()
-        if world.is_main:
-            _introduce(config, dataset, folder, trainer.step)
+    config = with_classes(config, dataset.classes)
+    if world.is_main:
+        _prepare_folder(folder, config, fresh)
+    world.barrier()
+    if config.train.precision == "fp16" and world.device.type == "cpu":
+        raise ConfigError(
+            "train.precision: fp16 needs a GPU; on a CPU take fp32, or bf16 where it has instructions for it"
+        )
+    trainer = _trainer(config, folder, dataset, world)
+    trainer.load_checkpoint()
+    if world.is_main:
+        _introduce(config, dataset, folder, trainer.step)
+    try:
         trainer.run()
+    except KeyboardInterrupt:
         if world.is_main:
-            print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --voc07")
+            print(f"stopped; the same command goes on from step {trainer.saved_step} of {config.train.steps}")
+        raise
+    if world.is_main:
+        print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --voc07")
 
 
 def _trainer(config: Config, folder: Path, dataset: DetectionDataset, world: World) -> Trainer:
+    torch.manual_seed(config.train.seed)  # the weights that training starts from belong to the config, too
     model = build_detector(config.model, len(dataset.classes))
     prepare(model, world.device)
     return Trainer(
@@ -96,7 +117,7 @@ def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:
     written = folder / "config.yaml"
     if fresh and folder.exists():
         _clear(folder)
-    if written.is_file():
+    if written.is_file() and any((folder / name).exists() for name in WEIGHT_FILES):
         before = parse_config(yaml.safe_load(written.read_text()), source=str(written))
         keys = [key for key in differing_keys(before, config) if key not in HARMLESS_KEYS]
         if keys:
@@ -105,6 +126,8 @@ def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:
                 "--run, or start over with --fresh"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob(PARTIAL_FILES):  # a kill while writing left them
+        file.unlink()
     written.write_text(config.to_yaml())
 
 

@@ -10,8 +10,9 @@ from detkit.training import train
 EXAMPLE = """examples:
   python tools/train.py configs/demo.yaml
   python tools/train.py configs/faster_rcnn_r101.yaml data.root=data/VOCdevkit train.precision=bf16
-  torchrun --nproc-per-node 8 tools/train.py configs/faster_rcnn_r101.yaml
+  torchrun --nproc-per-node 8 -- tools/train.py configs/faster_rcnn_r101.yaml --run runs/eight_gpus
 
+The -- keeps torchrun from taking --run for an option of its own.
 A run goes on from its last checkpoint when the same command is given again."""
 
 

@@ -35,7 +35,7 @@ class ResNetFeatures(nn.Module):
         stages = [(self.conv1, self.bn1), (self.layer1,), (self.layer2,), (self.layer3,)]
         self._frozen = [module for stage in stages[:frozen_stages] for module in stage]
         for module in self._frozen:
-            module.requires_grad_(False)
+            module.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         conv1 = self.maxpool(self.relu(self.bn1(self.conv1(images))))
@@ -139,7 +139,7 @@ def _file_state(path: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises errors of many kinds for a file that is not its own
         raise ValueError(f"{path}: not a state dict that torch can read safely ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise ValueError(f"{path}: expected a dict of tensors by name, as torch.save(model.state_dict()) writes it")
     return state
 

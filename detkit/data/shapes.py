@@ -6,11 +6,10 @@ the seed, the index and the size ranges. A box is the extent of an object's visi
 """
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from xml.etree import ElementTree
 
@@ -25,12 +24,12 @@ from detkit.data.shapes_render import CLASSES, Bools, Floats, background, develo
 SPLITS = ("train", "val", "test")
 COUNTS: Mapping[str, int] = MappingProxyType({"train": 400, "val": 60, "test": 120})
 LONG_SIDES = (220, 300)  # px, of pictures
-OBJECT_SIZES = (16, 180)  # px, longer side of a whole object
+OBJECT_SIZES = (20, 180)  # px, longer side of a whole object
 DRAWING = 1  # raise it when the same parameters come to give other pictures
 
 ASPECTS = (1.0, 1.25, 4 / 3, 1.5)  # long side / short side
 DIFFICULT_BELOW = 0.3  # visible fraction of the whole object
-VISIBLE_AT_LEAST = (0.8, 0.5, 0.1)  # of every object; one is drawn for a picture: from loose to crowded
+VISIBLE_AT_LEAST = (0.75, 0.4, 0.1)  # of every object; one is drawn for a picture: from loose to crowded
 SMALLEST_VISIBLE = 8  # px, either side of a box
 
 
@@ -51,6 +50,10 @@ class Placed:
     @property
     def visible_fraction(self) -> float:
         return int(self.visible.sum()) / self.whole_area
+
+    @property
+    def difficult(self) -> bool:
+        return self.visible_fraction < DIFFICULT_BELOW
 
     @property
     def truncated(self) -> bool:
@@ -108,25 +111,36 @@ def _place(
             break
         size = float(np.exp(rng.uniform(np.log(object_sizes[0]), np.log(largest))))
         name = CLASSES[rng.integers(len(CLASSES))]
-        candidate = _stand(name, silhouette(name, size, rng), height, width, rng)
+        alpha = silhouette(name, size, rng)
+        candidate = _stand(name, alpha, _corner(alpha, objects, height, width, rng), height, width)
         changed = (*(_hidden_by(candidate, placed) for placed in objects), candidate)
         if all(placed.shows(least_visible) for placed in changed):
             objects = changed
     return objects
 
 
-def _stand(name: str, alpha: Floats, height: int, width: int, rng: Generator) -> Placed:
-    """The object at a random place, one in five with its centre anywhere, so that the border may cut it."""
-    h, w = alpha.shape
-    if rng.random() < 0.2:
-        x, y = int(rng.integers(-w // 2, width - w // 2)), int(rng.integers(-h // 2, height - h // 2))
-    else:
-        x, y = int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+def _stand(name: str, alpha: Floats, corner: tuple[int, int], height: int, width: int) -> Placed:
+    """The object with its upper left at `corner`, nothing before it yet."""
+    x, y = corner
     visible = np.zeros((height, width), np.bool_)
     top, left = max(-y, 0), max(-x, 0)
-    inside = alpha[top : height - y, left : width - x] > 0.5
+    inside = alpha[top : max(height - y, 0), left : max(width - x, 0)] > 0.5
     visible[y + top : y + top + inside.shape[0], x + left : x + left + inside.shape[1]] = inside
     return Placed(name, alpha, x, y, visible)
+
+
+def _corner(alpha: Floats, objects: tuple[Placed, ...], height: int, width: int, rng: Generator) -> tuple[int, int]:
+    """Upper left of an object: mostly such that it fits whole, else centred anywhere, or about an earlier object."""
+    h, w = alpha.shape
+    kind = rng.random()
+    if kind < 0.5 or (kind > 0.7 and not objects):
+        return int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1))
+    if kind < 0.7:
+        return int(rng.integers(0, width)) - w // 2, int(rng.integers(0, height)) - h // 2
+    earlier = objects[rng.integers(len(objects))]
+    ys, xs = np.nonzero(earlier.visible)
+    pixel = rng.integers(len(ys))
+    return int(xs[pixel]) - w // 2, int(ys[pixel]) - h // 2
 
 
 def _hidden_by(front: Placed, back: Placed) -> Placed:
@@ -155,18 +169,27 @@ def write_shapes(
     }
     if _is_written(root, parameters):
         return
-    partial = root.with_name(root.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)  # a run that was stopped
-    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (partial / folder).mkdir(parents=True)
-    _write_image_sets(partial / "ImageSets" / "Main", counts)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # A folder of its own for each process: the ranks of a distributed run may all find the set missing.
+    with TemporaryDirectory(dir=root.parent, prefix=f"{root.name}.partial-") as scratch:
+        partial = Path(scratch) / root.name
+        _write_all(partial, seed, counts, long_sides, object_sizes)
+        (partial / "shapes.json").write_text(json.dumps(parameters, indent=1) + "\n", encoding="utf-8")
+        try:
+            partial.rename(root)
+        except OSError:
+            if not _is_written(root, parameters):  # else another process was first, with the same pictures
+                raise
+
+
+def _write_all(
+    folder: Path, seed: int, counts: Mapping[str, int], long_sides: tuple[int, int], object_sizes: tuple[int, int]
+) -> None:
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    _write_image_sets(folder / "ImageSets" / "Main", counts)
     for index in track(range(sum(counts.values())), "drawing shapes"):
-        _write_scene(partial, index, draw_scene(seed, index, long_sides, object_sizes))
-    (partial / "shapes.json").write_text(json.dumps(parameters, indent=1) + "\n", encoding="utf-8")
-    if root.exists():
-        root.rmdir()  # empty, as _is_written has seen
-    os.rename(partial, root)
+        _write_scene(folder, index, draw_scene(seed, index, long_sides, object_sizes))
 
 
 def _check(seed: int, counts: Mapping[str, int], long_sides: tuple[int, int], object_sizes: tuple[int, int]) -> None:
@@ -180,8 +203,8 @@ def _check(seed: int, counts: Mapping[str, int], long_sides: tuple[int, int], ob
     largest = int(0.9 * long_sides[0] / max(ASPECTS))  # what the smallest picture has room for
     if not SMALLEST_VISIBLE <= object_sizes[0] <= min(object_sizes[1], largest):
         raise ValueError(
-            f"object_sizes {object_sizes}: expected {SMALLEST_VISIBLE} <= smallest <= largest in px, the smallest at most "
-            f"{largest} to fit pictures of long side {long_sides[0]}"
+            f"object_sizes {object_sizes}: expected {SMALLEST_VISIBLE} <= smallest <= largest in px, the smallest at "
+            f"most {largest} to fit pictures of long side {long_sides[0]}"
         )
 
 
@@ -227,7 +250,8 @@ def _write_image_sets(folder: Path, counts: Mapping[str, int]) -> None:
 def _write_scene(root: Path, index: int, scene: Scene) -> None:
     filename = _image_id(index) + _suffix(index)
     pixels = scene.pixels if scene.pixels.ndim == 2 else cv2.cvtColor(scene.pixels, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(root / "JPEGImages" / filename), pixels, [cv2.IMWRITE_JPEG_QUALITY, 92]):
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if filename.endswith(".jpg") else []  # others warn of it
+    if not cv2.imwrite(str(root / "JPEGImages" / filename), pixels, quality):
         raise OSError(f"{root / 'JPEGImages' / filename}: could not be written")
     annotation = ElementTree.ElementTree(_annotation(filename, scene))
     ElementTree.indent(annotation)
@@ -237,19 +261,23 @@ def _write_scene(root: Path, index: int, scene: Scene) -> None:
 def _annotation(filename: str, scene: Scene) -> ElementTree.Element:
     height, width = scene.pixels.shape[:2]
     root = ElementTree.Element("annotation")
-    _add(root, folder="shapes", filename=filename)
+    _add(root, ("folder", "shapes"), ("filename", filename))
     depth = 1 if scene.pixels.ndim == 2 else 3
-    _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
-    _add(root, segmented=0)
+    _add(ElementTree.SubElement(root, "size"), ("width", width), ("height", height), ("depth", depth))
+    _add(root, ("segmented", 0))
     for placed in scene.objects:
-        element = ElementTree.SubElement(root, "object")
-        difficult = placed.visible_fraction < DIFFICULT_BELOW
-        _add(element, name=placed.name, pose="Unspecified", truncated=int(placed.truncated), difficult=int(difficult))
-        box = dict(zip(("xmin", "ymin", "xmax", "ymax"), placed.voc_box, strict=True))
-        _add(ElementTree.SubElement(element, "bndbox"), **box)
+        _add_object(root, placed)
     return root
 
 
-def _add(parent: ElementTree.Element, **texts: str | int) -> None:
-    for tag, text in texts.items():
+def _add_object(root: ElementTree.Element, placed: Placed) -> None:
+    element = ElementTree.SubElement(root, "object")
+    _add(element, ("name", placed.name), ("pose", "Unspecified"))
+    _add(element, ("truncated", int(placed.truncated)), ("difficult", int(placed.difficult)))
+    corners = zip(("xmin", "ymin", "xmax", "ymax"), placed.voc_box, strict=True)
+    _add(ElementTree.SubElement(element, "bndbox"), *corners)
+
+
+def _add(parent: ElementTree.Element, *fields: tuple[str, str | int]) -> None:
+    for tag, text in fields:
         ElementTree.SubElement(parent, tag).text = str(text)

@@ -1,7 +1,7 @@
 """Draws the built-in shapes set: silhouettes of seven classes, textures for objects and backgrounds, light and grain.
 
 A field is (H, W) float32 in 0..1, a texture before it has colours. A canvas is (H, W, 3) float32 RGB in 0..1.
-Class is told by outline alone: size, rotation, stretch, colours, texture and light are drawn at random for every object.
+Class is told by outline alone: size, rotation, stretch, colours, texture and light are random for every object.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -38,6 +38,10 @@ def draw_look(grey: bool, rng: Generator) -> Look:
 # Silhouettes
 
 
+def _floats(rows: ArrayLike) -> Floats:
+    return np.array(rows, np.float32)
+
+
 def _arc(radius: float, start: float, stop: float) -> Floats:
     angles = np.linspace(start, stop, 64)
     return (radius * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32)
@@ -52,11 +56,11 @@ def _outline(name: str, rng: Generator) -> list[Floats]:
             return [_arc(1.0, 0, 2 * np.pi), _arc(rng.uniform(0.5, 0.7), 0, 2 * np.pi)]
         case "crescent":  # a half circle closed by a flatter arc: half an ellipse
             half = _arc(1.0, -np.pi / 2, np.pi / 2)
-            return [np.concatenate([half, half[::-1] * np.float32([rng.uniform(0.2, 0.5), 1.0])])]
+            return [np.concatenate([half, half[::-1] * _floats([rng.uniform(0.2, 0.5), 1.0])])]
         case "square":
             return [_arc(1.0, 0, 2 * np.pi)[[0, 16, 32, 47]].round()]
         case "triangle":
-            return [np.float32([(0.0, -1.0), (0.9, 0.6), (-0.9, 0.6)])]
+            return [_floats([(0.0, -1.0), (0.9, 0.6), (-0.9, 0.6)])]
         case "star":
             radii = np.where(np.arange(10) % 2, rng.uniform(0.38, 0.5), 1.0)
             angles = np.arange(10) * np.pi / 5
@@ -64,7 +68,7 @@ def _outline(name: str, rng: Generator) -> list[Floats]:
         case "cross":
             a = rng.uniform(0.25, 0.38)
             corners = [(a, a), (1, a), (1, -a), (a, -a), (a, -1), (-a, -1)]
-            return [np.float32(corners + [(-x, -y) for x, y in corners])]
+            return [_floats(corners + [(-x, -y) for x, y in corners])]
         case _:
             raise ValueError(f"shape {name!r}: expected one of {', '.join(CLASSES)}")
 
@@ -81,24 +85,30 @@ def silhouette(name: str, size: float, rng: Generator) -> Floats:
     mask = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint8)
     points = [(((contour - low) * scale + 1) * SUPERSAMPLING).round().astype(np.int32) for contour in contours]
     cv2.fillPoly(mask, points, 255)
-    return cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    alpha = cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return alpha / np.float32(255)
 
 
 def _rotation(angle: float) -> Floats:
-    return np.float32([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    return _floats([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
 
 
 # Textures
 
 
 def _noise(height: int, width: int, cell: float, rng: Generator, octaves: int = 3) -> Floats:
-    """Value noise: random grids enlarged smoothly and added, each twice as fine and half as strong as the one before."""
+    """Value noise: random grids, enlarged smoothly and added, each twice as fine and half as strong as the last."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = max(cell / 2**octave, 1.0)
         grid = rng.random((int(height / step) + 2, int(width / step) + 2), np.float32)
         total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC) / 2**octave
-    return (total - total.min()) / max(float(np.ptp(total)), 1e-6)
+    return _to_unit_range(total)
+
+
+def _to_unit_range(field: Floats) -> Floats:
+    scaled: Floats = (field - field.min()) / max(float(np.ptp(field)), 1e-6)
+    return scaled
 
 
 def _field(kind: str, height: int, width: int, period: float, rng: Generator) -> Floats:
@@ -113,13 +123,13 @@ def _field(kind: str, height: int, width: int, period: float, rng: Generator) ->
         case "noise":
             field = noise
         case "gradient":
-            field = (u - u.min()) / max(float(np.ptp(u)), 1e-6)
+            field = _to_unit_range(u)
         case "stripes":
             field = _soften(np.sin(2 * np.pi * u), rng)
         case "checker":
             field = _soften(np.sin(np.pi * u) * np.sin(np.pi * v), rng)
         case "blotches":
-            field = np.floor(noise * 4) / 3
+            field = np.floor(noise * 4).astype(np.float32) / np.float32(3)
         case "dots":
             field = _soften(np.cos(2 * np.pi * u) + np.cos(2 * np.pi * v) - 0.8, rng)
         case "cells":
@@ -131,7 +141,8 @@ def _field(kind: str, height: int, width: int, period: float, rng: Generator) ->
 
 def _soften(wave: Floats, rng: Generator) -> Floats:
     """A wave around 0 as steps of 0 and 1 with edges between blurred and sharp."""
-    return 0.5 + 0.5 * np.tanh(rng.uniform(0.8, 5.0) * wave)
+    softened: Floats = 0.5 + 0.5 * np.tanh(rng.uniform(0.8, 5.0) * wave)
+    return softened
 
 
 def _cells(height: int, width: int, cell: float, rng: Generator) -> Floats:
@@ -143,32 +154,41 @@ def _cells(height: int, width: int, cell: float, rng: Generator) -> Floats:
     joints[seeds[:, 1], seeds[:, 0]] = 0
     distance, owner = cv2.distanceTransformWithLabels(joints, cv2.DIST_L2, 5)
     tones = rng.random(int(owner.max()) + 1, np.float32)[owner]
-    return (0.35 + 0.65 * tones) * np.clip(1.25 - distance / cell, 0.2, 1)
+    paving: Floats = (0.35 + 0.65 * tones) * np.clip(1.25 - distance / cell, 0.2, 1)
+    return paving
 
 
 # Colours
 
 
 def _colours(count: int, saturation: tuple[float, float], spread: float, look: Look, rng: Generator) -> Floats:
-    """`count` RGB colours of neighbouring hues, dark to light: (count, 3). `spread` is how far their values lie apart."""
+    """RGB colours of neighbouring hues, dark to light: (count, 3). `spread` is how far their HSV values lie apart."""
     hue, middle = rng.uniform(0, 360), rng.uniform(0.25 + spread / 2, 0.95 - spread / 2)
-    hsv = np.zeros((1, count, 3), np.float32)
-    hsv[0, :, 0] = (hue + rng.uniform(-30, 30, count)) % 360
-    hsv[0, :, 1] = 0.0 if look.grey else rng.uniform(*saturation, count)
-    hsv[0, :, 2] = np.linspace(middle - spread / 2, middle + spread / 2, count)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0].astype(np.float32)
+    hsv = np.zeros((count, 3), np.float32)
+    hsv[:, 0] = (hue + rng.uniform(-30, 30, count)) % 360
+    hsv[:, 1] = 0.0 if look.grey else rng.uniform(*saturation, count)
+    hsv[:, 2] = np.linspace(middle - spread / 2, middle + spread / 2, count)
+    return _convert(hsv, cv2.COLOR_HSV2RGB)
 
 
-def _lab(colour: Floats) -> Floats:
-    return cv2.cvtColor(colour.reshape(1, 1, 3), cv2.COLOR_RGB2Lab)[0, 0].astype(np.float32)
+def _convert(colours: Floats, code: int) -> Floats:
+    """The colours (count, 3) in another colour space."""
+    converted: Floats = cv2.cvtColor(colours[None], code)[0].astype(np.float32)
+    return converted
 
 
 def _colours_against(under: Floats, look: Look, rng: Generator) -> Floats:
-    """Colours for an object that stand out from the (3,) RGB colour under it: the first clear draw, else the best."""
-    draws = [_colours(2, (0.3, 0.95), rng.uniform(0.1, 0.35), look, rng) for _ in range(8)]
-    contrasts = [float(np.linalg.norm(_lab(draw.mean(0)) - _lab(under))) for draw in draws]
-    clear = [draw for draw, contrast in zip(draws, contrasts, strict=True) if contrast >= CLEAR_CONTRAST]
-    return clear[0] if clear else draws[int(np.argmax(contrasts))]
+    """Colours for an object that stand out from the RGB (3,) under it: the first clear draw of 8, or the best."""
+    best, most = np.zeros((2, 3), np.float32), -1.0
+    for _ in range(8):
+        colours = _colours(2, (0.3, 0.95), rng.uniform(0.1, 0.5), look, rng)
+        lab = _convert(np.stack([colours.mean(0), under]), cv2.COLOR_RGB2Lab)
+        contrast = float(np.linalg.norm(lab[0] - lab[1]))
+        if contrast > most:
+            best, most = colours, contrast
+        if contrast >= CLEAR_CONTRAST:
+            break
+    return best
 
 
 def _coloured(field: Floats, colours: Floats) -> Floats:
@@ -203,8 +223,9 @@ def _paint_clutter(canvas: Floats, look: Look, rng: Generator) -> None:
         points = points.astype(np.int32).reshape(-1, 1, 2)
         cv2.polylines(mask, [points], False, 255, int(rng.integers(1, 5)), cv2.LINE_AA)
     else:
-        near = np.hypot(*(np.mgrid[:height, :width] - centre[::-1, None, None])) / reach
-        mask[(near + 1.6 * _noise(height, width, reach / 2, rng)) < 1.3] = 255
+        y, x = np.ogrid[:height, :width]
+        distance = np.hypot(x - centre[0], y - centre[1]) / reach
+        mask[distance + 1.6 * _noise(height, width, reach / 2, rng) < 1.3] = 255
         mask = cv2.GaussianBlur(mask, (0, 0), 0.7).astype(np.uint8)
     alpha = mask[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.4, 0.9))
     canvas += alpha * (_colours(1, (0.05, 0.55), 0.0, look, rng)[0] - canvas)
@@ -222,7 +243,7 @@ def paint(canvas: Floats, alpha: Floats, x: int, y: int, look: Look, rng: Genera
     here = (slice(top, bottom), slice(left, right))
     inside = alpha[here] > 0.5
     surface = _surface(alpha, _colours_against(ground[inside].mean(0), look, rng), look, rng)
-    shift = np.float32([(1, 0, -look.light[0] * size * 0.07), (0, 1, -look.light[1] * size * 0.07)])
+    shift = _floats([(1, 0, -look.light[0] * size * 0.07), (0, 1, -look.light[1] * size * 0.07)])
     shadow = cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), 0.5 + size * 0.03)
     ground *= 1 - look.shadow * shadow[here][..., None]
     ground += alpha[here][..., None] * (surface[here] - ground)
@@ -234,12 +255,13 @@ def _surface(alpha: Floats, colours: Floats, look: Look, rng: Generator) -> Floa
     size = max(height, width)
     kind = FIELDS[rng.integers(len(FIELDS))]
     surface = _coloured(_field(kind, height, width, rng.uniform(0.12, 0.5) * size, rng), colours)
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light_x, light_y = look.light
     relief = cv2.GaussianBlur(alpha, (0, 0), 0.6 + 0.03 * size)
     slope = light_x * cv2.Sobel(relief, cv2.CV_32F, 1, 0) + light_y * cv2.Sobel(relief, cv2.CV_32F, 0, 1)
     shade = 1 + 0.2 * (x * light_x + y * light_y) - rng.uniform(0.0, 0.012) * size * slope
-    return surface * np.clip(shade, 0.4, 1.6)[..., None].astype(np.float32)
+    light: Floats = np.clip(shade, 0.4, 1.6)[..., None].astype(np.float32)
+    return surface * light
 
 
 def develop(canvas: Floats, look: Look, rng: Generator) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ albumentations has none like it; what training changes at random is albumentatio
 """
 
 import os
+import random
 from dataclasses import dataclass
 
 import cv2
@@ -70,14 +71,14 @@ class TrainTransform:
             A.RandomRotate90(p=a.quarter_turns),
             A.ColorJitter(COLOR_RANGE, COLOR_RANGE, COLOR_RANGE, HUE_RANGE, p=a.photometric),
         ]
-        self.steps = A.Compose(
-            [step for step in steps if step.p > 0], bbox_params=A.BboxParams("pascal_voc", label_fields=["index"])
-        )
+        chosen = [step for step in steps if step.p > 0]
+        boxes = A.BboxParams("pascal_voc", label_fields=["index"])
+        # NoOp: where colours are all that changes, albumentations warns that no step uses the boxes.
+        self.steps = A.Compose([*chosen, A.NoOp()], bbox_params=boxes) if chosen else None
 
     def __call__(self, sample: Sample, seed: int, batch_seed: int) -> Sample:
         """`seed` decides the changes of this picture, `batch_seed` those that all of its batch share."""
-        self.steps.set_random_seed(seed)
-        return self.resize(self._change(sample), self._factor(batch_seed))
+        return self.resize(self._change(sample, seed), self._factor(batch_seed))
 
     def _factor(self, batch_seed: int) -> float:
         """The same for a whole batch, so that its pictures stay of one size and need little padding."""
@@ -85,13 +86,16 @@ class TrainTransform:
             return 1.0
         return float(np.exp(np.random.default_rng(batch_seed).uniform(*np.log(self.scale_jitter))))
 
-    def _change(self, sample: Sample) -> Sample:
-        if not self.steps.transforms:
+    def _change(self, sample: Sample, seed: int) -> Sample:
+        if self.steps is None:
             return sample
         target = sample.target or Target.empty()
         if sample.proposals is not None:
             raise ValueError(f"image {sample.image_id}: random changes do not carry proposals along yet")
         boxes = target.boxes.numpy()
+        # One stream for all steps. Compose.set_random_seed would give each its own, all of the same seed: then steps of
+        # equal chance happen together or not at all.
+        self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         out = self.steps(image=_to_array(sample), bboxes=boxes, index=np.arange(len(boxes)))
         index = torch.as_tensor(np.asarray(out["index"], dtype=np.int64))
         new_boxes = torch.as_tensor(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4))

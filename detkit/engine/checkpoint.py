@@ -72,4 +72,7 @@ def load_model(path: Path) -> SavedModel:
     content = load(path)
     if content.get("format") != MODEL_FORMAT:
         raise ValueError(f"{path}: not a model.pt of this version of detkit (format {content.get('format')!r})")
-    return SavedModel(content["config"], tuple(content["classes"]), content["weights"], content["step"])
+    try:
+        return SavedModel(content["config"], tuple(content["classes"]), dict(content["weights"]), content["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole model.pt ({error!r})") from error

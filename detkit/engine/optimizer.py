@@ -20,7 +20,7 @@ def parameter_groups(model: nn.Module, rule: ParameterRule) -> list[dict[str, ob
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 or rule.decay_norm_and_bias
-            key = (rule.bias_rate if name.endswith(".bias") else 1.0, rule.weight_decay if decays else 0.0)
+            key = (rule.bias_rate if name.rpartition(".")[2] == "bias" else 1.0, rule.weight_decay if decays else 0.0)
             groups.setdefault(key, []).append(parameter)
     return [
         {"params": parameters, "lr": rule.lr * scale, "lr_scale": scale, "weight_decay": decay}

@@ -23,6 +23,7 @@ from detkit.console import StepProgress
 from detkit.engine import checkpoint
 from detkit.engine.averaging import WeightAverage
 from detkit.engine.distributed import World
+from detkit.engine.interrupt import StopRequest, stop_between_steps
 from detkit.engine.logs import RunLog
 from detkit.engine.optimizer import set_rate
 from detkit.engine.schedule import Schedule
@@ -71,9 +72,11 @@ class Trainer:
         self.batches, self.describe, self.validate = batches, describe, validate
         self.folder, self.world = folder, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16")
-        self.average = None if settings.average_decay is None else WeightAverage(model, settings.average_decay)
         self.step, self.best = 0, -math.inf  # steps done; best validation mAP so far
+        self.saved_step = 0  # steps behind the checkpoint
         self._parallel: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
+        # After DistributedDataParallel, which gives all processes the weights of the first.
+        self.average = None if settings.average_decay is None else WeightAverage(model, settings.average_decay)
 
     @property
     def final_model(self) -> nn.Module:
@@ -81,10 +84,14 @@ class Trainer:
         return self.model if self.average is None else self.average.model
 
     def run(self) -> None:
-        """Train from `self.step` to the last step, then leave the best weights (without validation: the last)."""
+        """Train from `self.step` to the last step, then leave the best weights (without validation: the last).
+
+        Ctrl-C and SIGTERM end it with a KeyboardInterrupt after the step under way, which is saved.
+        """
         log = RunLog(self.folder, self.step) if self.world.is_main else None
         try:
-            self._loop(log)
+            with stop_between_steps(enabled=self.world.size == 1) as request:  # many would stop at different steps
+                self._loop(log, request)
         finally:
             if log is not None:
                 log.close()
@@ -101,6 +108,7 @@ class Trainer:
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self.step, self.best = state["step"], state["best"]
+        self.saved_step = self.step
 
     def save_checkpoint(self) -> None:
         if self.world.is_main:
@@ -113,9 +121,10 @@ class Trainer:
                 "best": self.best,
             }
             checkpoint.save(state, self.folder / "checkpoint.pt")
+        self.saved_step = self.step
         self.world.barrier()
 
-    def _loop(self, log: RunLog | None) -> None:
+    def _loop(self, log: RunLog | None, request: StopRequest) -> None:
         settings = self.settings
         self.model.train()
         meter = _Meter()
@@ -129,6 +138,9 @@ class Trainer:
                     progress.update(self.step, f"loss {row['loss']:.3f}, {row['images_per_second']:.1f} img/s")
                     meter = _Meter()
                 self._validate_and_save(log)
+                if request.asked and self.step < settings.steps:
+                    self.save_checkpoint()
+                    raise KeyboardInterrupt
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and (self.step % every == 0 or self.step == self.settings.steps)
@@ -179,7 +191,8 @@ class Trainer:
         path.write_text(json.dumps(report, indent=2) + "\n")
         raise NotFinite(
             f"step {self.step}: the loss is {losses['loss']}; its parts and the image ids are in {path}. Lower "
-            "train.lr, lengthen train.warmup_steps or set train.clip_norm, and look at those images with tools/check_data.py"
+            "train.lr, lengthen train.warmup_steps or set train.clip_norm, and look at those images with "
+            "tools/check_data.py"
         )
 
     def _validate_and_save(self, log: RunLog | None) -> None:
@@ -196,7 +209,6 @@ class Trainer:
             if (score is not None and score > self.best) or not (self.folder / "model.pt").exists():
                 self.best = self.best if score is None else score
                 self._keep_model()
-            torch.manual_seed(0)  # the next step seeds itself; nothing may depend on what validation drew
         if done or self.step % settings.checkpoint_every == 0:
             self.save_checkpoint()
 
@@ -204,7 +216,6 @@ class Trainer:
         if self.world.is_main:
             weights = {name: value.detach().cpu() for name, value in self.final_model.state_dict().items()}
             checkpoint.save_model(self.describe(weights, self.step), self.folder / "model.pt")
-        self.world.barrier()
 
 
 class _Meter:

@@ -65,9 +65,9 @@ def nms(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
 
 def nms_by_class(boxes: Tensor, scores: Tensor, labels: Tensor, max_iou: float) -> Tensor:
     """`nms` within each class: boxes of different classes are moved apart so that one call serves all."""
-    if boxes.numel() == 0:
-        return torch.zeros(0, dtype=torch.int64, device=boxes.device)
-    apart = labels.to(boxes.dtype) * (boxes.max() - boxes.min() + 1)
+    # With a 0 appended there is a largest value also without a box: a branch on that torch.export could not follow.
+    values = torch.cat([boxes.flatten(), boxes.new_zeros(1)])
+    apart = labels.to(boxes.dtype) * (values.max() - values.min() + 1)
     return nms(boxes + apart[:, None], scores, max_iou)
 
 

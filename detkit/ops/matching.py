@@ -28,7 +28,7 @@ def match(
     background but covers an ignored object (VOC difficult, COCO crowd) is unused: it may well be right.
     """
     wanted = ~target.ignore
-    if not bool(wanted.any()):
+    if not bool(wanted.any()) or len(candidates) == 0:
         best, index = candidates.new_zeros(len(candidates)), candidates.new_zeros(len(candidates), dtype=torch.int64)
     else:
         overlaps = box_ops.iou(candidates, target.boxes[wanted])  # (N, M)

@@ -1,0 +1,52 @@
+"""log.jsonl: written, read, and cut back on resuming."""
+
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from detkit.engine.logs import RunLog, read_log
+
+
+def write(folder: Path, start: int, steps: list[int], value: float) -> None:
+    log = RunLog(folder, start)
+    for step in steps:
+        log.write(step, {"loss": value})
+    log.close()
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    write(tmp_path, 0, [1, 2], 0.5)
+    assert read_log(tmp_path / "log.jsonl") == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.5}]
+
+
+def test_no_log_has_no_rows(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "log.jsonl") == []
+
+
+def test_resuming_takes_back_what_is_done_again(tmp_path: Path) -> None:
+    write(tmp_path, 0, [1, 2, 3, 4], 0.5)
+    write(tmp_path, 2, [3, 5], 0.25)
+    rows = [(row["step"], row["loss"]) for row in read_log(tmp_path / "log.jsonl")]
+    assert rows == [(1, 0.5), (2, 0.5), (3, 0.25), (5, 0.25)]
+
+
+def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 0, [1, 2], 0.5)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2]
+    write(tmp_path, 2, [3], 0.25)
+    assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3]
+
+
+def test_tensorboard_gets_the_same_numbers_and_pictures(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0)
+    log.write(3, {"loss": 0.5, "lr": 0.125})
+    log.picture(3, "detections", np.zeros((4, 6, 3), np.uint8))
+    log.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 0.5)]
+    assert [(e.step, e.value) for e in events.Scalars("lr")] == [(3, 0.125)]
+    picture = events.Images("detections")[0]
+    assert (picture.step, picture.height, picture.width) == (3, 4, 6)
