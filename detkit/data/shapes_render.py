@@ -1,7 +1,8 @@
 """Draws the built-in shapes set: silhouettes of seven classes, textures for objects and backgrounds, light and grain.
 
 A field is (H, W) float32 in 0..1, a texture before it has colours. A canvas is (H, W, 3) float32 RGB in 0..1.
-Class is told by outline alone: size, rotation, stretch, colours, texture and light are random for every object.
+Class is told by outline: size, rotation, stretch and light are random for every object. Texture and hue only hint at
+it: most objects wear those of their class, the others any.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ CLASSES = ("crescent", "cross", "disc", "ring", "square", "star", "triangle")
 FIELDS = ("noise", "gradient", "stripes", "checker", "blotches", "dots", "cells")
 SUPERSAMPLING = 4  # silhouettes are drawn this much larger and averaged down: smooth edges
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, what OpenCV's RGB -> grey uses
+TYPICAL = 0.9  # of the objects wear their class's texture and hue
 CLEAR_CONTRAST = 30.0  # CIELAB distance between an object and what lies under it; 2 is just visible
 
 
@@ -33,6 +35,19 @@ class Look:
 def draw_look(grey: bool, rng: Generator) -> Look:
     angle = rng.uniform(0, 2 * np.pi)
     return Look(grey, (float(np.cos(angle)), float(np.sin(angle))), float(rng.uniform(0.1, 0.5)))
+
+
+@dataclass(frozen=True)
+class Dress:
+    """What an object is covered with."""
+
+    texture: str
+    hue: float  # degrees
+
+
+def draw_dress(name: str, rng: Generator) -> Dress:
+    worn = CLASSES.index(name) if rng.random() < TYPICAL else int(rng.integers(len(CLASSES)))
+    return Dress(FIELDS[worn], 360 * worn / len(CLASSES))
 
 
 # Silhouettes
@@ -161,11 +176,13 @@ def _cells(height: int, width: int, cell: float, rng: Generator) -> Floats:
 # Colours
 
 
-def _colours(count: int, saturation: tuple[float, float], spread: float, look: Look, rng: Generator) -> Floats:
-    """RGB colours of neighbouring hues, dark to light: (count, 3). `spread` is how far their HSV values lie apart."""
-    hue, middle = rng.uniform(0, 360), rng.uniform(0.25 + spread / 2, 0.95 - spread / 2)
+def _colours(
+    count: int, hue: float, saturation: tuple[float, float], spread: float, look: Look, rng: Generator
+) -> Floats:
+    """RGB colours about a hue, dark to light: (count, 3). `spread` is how far their HSV values lie apart."""
+    middle = rng.uniform(0.25 + spread / 2, 0.95 - spread / 2)
     hsv = np.zeros((count, 3), np.float32)
-    hsv[:, 0] = (hue + rng.uniform(-30, 30, count)) % 360
+    hsv[:, 0] = (hue + rng.uniform(-20, 20, count)) % 360
     hsv[:, 1] = 0.0 if look.grey else rng.uniform(*saturation, count)
     hsv[:, 2] = np.linspace(middle - spread / 2, middle + spread / 2, count)
     return _convert(hsv, cv2.COLOR_HSV2RGB)
@@ -177,11 +194,11 @@ def _convert(colours: Floats, code: int) -> Floats:
     return converted
 
 
-def _colours_against(under: Floats, look: Look, rng: Generator) -> Floats:
-    """Colours for an object that stand out from the RGB (3,) under it: the first clear draw of 8, or the best."""
+def _colours_against(under: Floats, hue: float, look: Look, rng: Generator) -> Floats:
+    """Colours about a hue that stand out from the RGB (3,) under the object: the first clear draw of 8, or the best."""
     best, most = np.zeros((2, 3), np.float32), -1.0
     for _ in range(8):
-        colours = _colours(2, (0.3, 0.95), rng.uniform(0.1, 0.5), look, rng)
+        colours = _colours(2, hue, (0.3, 0.95), rng.uniform(0.2, 0.6), look, rng)
         lab = _convert(np.stack([colours.mean(0), under]), cv2.COLOR_RGB2Lab)
         contrast = float(np.linalg.norm(lab[0] - lab[1]))
         if contrast > most:
@@ -204,7 +221,7 @@ def background(height: int, width: int, look: Look, rng: Generator) -> Floats:
     """A textured canvas with uneven light and clutter that belongs to no class."""
     kind = FIELDS[rng.integers(len(FIELDS))]
     field = _field(kind, height, width, rng.uniform(12, 70), rng)
-    canvas = _coloured(field, _colours(3, (0.05, 0.55), rng.uniform(0.1, 0.4), look, rng))
+    canvas = _coloured(field, _colours(3, rng.uniform(0, 360), (0.05, 0.55), rng.uniform(0.1, 0.4), look, rng))
     canvas *= 0.75 + 0.5 * _field("gradient", height, width, 100.0, rng)[..., None]
     for _ in range(rng.integers(0, 8)):
         _paint_clutter(canvas, look, rng)
@@ -228,10 +245,10 @@ def _paint_clutter(canvas: Floats, look: Look, rng: Generator) -> None:
         mask[distance + 1.6 * _noise(height, width, reach / 2, rng) < 1.3] = 255
         mask = cv2.GaussianBlur(mask, (0, 0), 0.7).astype(np.uint8)
     alpha = mask[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.4, 0.9))
-    canvas += alpha * (_colours(1, (0.05, 0.55), 0.0, look, rng)[0] - canvas)
+    canvas += alpha * (_colours(1, rng.uniform(0, 360), (0.05, 0.55), 0.0, look, rng)[0] - canvas)
 
 
-def paint(canvas: Floats, alpha: Floats, x: int, y: int, look: Look, rng: Generator) -> None:
+def paint(canvas: Floats, alpha: Floats, x: int, y: int, dress: Dress, look: Look, rng: Generator) -> None:
     """Put an object with the silhouette `alpha`, its upper left at (x, y) px, on the canvas, with its shadow."""
     size = max(alpha.shape)
     pad = size // 4 + 2  # room for the shadow
@@ -242,19 +259,19 @@ def paint(canvas: Floats, alpha: Floats, x: int, y: int, look: Look, rng: Genera
     ground = canvas[y + top : y + bottom, x + left : x + right]  # a view: painting here changes the canvas
     here = (slice(top, bottom), slice(left, right))
     inside = alpha[here] > 0.5
-    surface = _surface(alpha, _colours_against(ground[inside].mean(0), look, rng), look, rng)
+    colours = _colours_against(ground[inside].mean(0), dress.hue, look, rng)
+    surface = _surface(alpha, dress.texture, colours, look, rng)
     shift = _floats([(1, 0, -look.light[0] * size * 0.07), (0, 1, -look.light[1] * size * 0.07)])
     shadow = cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), 0.5 + size * 0.03)
     ground *= 1 - look.shadow * shadow[here][..., None]
     ground += alpha[here][..., None] * (surface[here] - ground)
 
 
-def _surface(alpha: Floats, colours: Floats, look: Look, rng: Generator) -> Floats:
-    """The object's texture with light on its face and on its rounded edges: (h, w, 3)."""
+def _surface(alpha: Floats, texture: str, colours: Floats, look: Look, rng: Generator) -> Floats:
+    """The texture with light on its face and on its rounded edges: (h, w, 3)."""
     height, width = alpha.shape
     size = max(height, width)
-    kind = FIELDS[rng.integers(len(FIELDS))]
-    surface = _coloured(_field(kind, height, width, rng.uniform(0.12, 0.5) * size, rng), colours)
+    surface = _coloured(_field(texture, height, width, rng.uniform(0.12, 0.5) * size, rng), colours)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light_x, light_y = look.light
     relief = cv2.GaussianBlur(alpha, (0, 0), 0.6 + 0.03 * size)

@@ -171,6 +171,14 @@ def test_ignored_objects_are_no_candidates_and_their_regions_not_background() ->
     assert regions(model) == sorted([[0, *far], WHOLE])
 
 
+def test_an_ignored_object_on_another_object_is_no_candidate_either() -> None:
+    wanted: Box = (0, 0, 32, 24)  # IoU 24 / 32 with OBJECT
+    both = target((OBJECT, 1), (wanted, 0))
+    model = head()
+    loss(model, [[]], [Target(both.boxes, both.labels, torch.tensor([True, False]))])
+    assert regions(model) == sorted([[0, *wanted], WHOLE])
+
+
 @pytest.mark.parametrize("class_agnostic", [False, True])
 def test_score_moves_each_region_by_its_offsets_in_deviations(class_agnostic: bool) -> None:
     model = silent(head(2, class_agnostic))
