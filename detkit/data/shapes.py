@@ -25,8 +25,8 @@ from detkit.data.shapes_render import (
     Floats,
     background,
     develop,
-    draw_dress,
     draw_look,
+    dress,
     paint,
     silhouette,
 )
@@ -101,11 +101,11 @@ def draw_scene(
     short = round(long / ASPECTS[rng.integers(len(ASPECTS))])
     height, width = (short, long) if rng.random() < 0.7 else (long, short)
     look = draw_look(index % 20 == 9, rng)
-    num_objects = 0 if index % 20 == 19 else int(rng.integers(1, 8))
+    num_objects = 0 if index % 20 == 19 else int(rng.integers(1, 6))
     objects = _place(num_objects, height, width, object_sizes, rng)
     canvas = background(height, width, look, rng)
     for placed in objects:
-        paint(canvas, placed.alpha, placed.x, placed.y, draw_dress(placed.name, rng), look, rng)
+        paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), look, rng)
     return Scene(develop(canvas, look, rng), objects)
 
 

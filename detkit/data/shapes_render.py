@@ -1,8 +1,8 @@
 """Draws the built-in shapes set: silhouettes of seven classes, textures for objects and backgrounds, light and grain.
 
 A field is (H, W) float32 in 0..1, a texture before it has colours. A canvas is (H, W, 3) float32 RGB in 0..1.
-Class is told by outline: size, rotation, stretch and light are random for every object. Texture and hue only hint at
-it: most objects wear those of their class, the others any.
+A class has an outline, a kind of texture and a hue; size, rotation, stretch, shades and light are random for every
+object, and grey pictures have no hue.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ CLASSES = ("crescent", "cross", "disc", "ring", "square", "star", "triangle")
 FIELDS = ("noise", "gradient", "stripes", "checker", "blotches", "dots", "cells")
 SUPERSAMPLING = 4  # silhouettes are drawn this much larger and averaged down: smooth edges
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, what OpenCV's RGB -> grey uses
-TYPICAL = 0.9  # of the objects wear their class's texture and hue
 CLEAR_CONTRAST = 30.0  # CIELAB distance between an object and what lies under it; 2 is just visible
 
 
@@ -45,9 +44,10 @@ class Dress:
     hue: float  # degrees
 
 
-def draw_dress(name: str, rng: Generator) -> Dress:
-    worn = CLASSES.index(name) if rng.random() < TYPICAL else int(rng.integers(len(CLASSES)))
-    return Dress(FIELDS[worn], 360 * worn / len(CLASSES))
+def dress(name: str) -> Dress:
+    """What objects of a class wear: minutes of training on a CPU are not enough to tell seven outlines apart."""
+    label = CLASSES.index(name)
+    return Dress(FIELDS[label], 360 * label / len(CLASSES))
 
 
 # Silhouettes
@@ -248,7 +248,7 @@ def _paint_clutter(canvas: Floats, look: Look, rng: Generator) -> None:
     canvas += alpha * (_colours(1, rng.uniform(0, 360), (0.05, 0.55), 0.0, look, rng)[0] - canvas)
 
 
-def paint(canvas: Floats, alpha: Floats, x: int, y: int, dress: Dress, look: Look, rng: Generator) -> None:
+def paint(canvas: Floats, alpha: Floats, x: int, y: int, worn: Dress, look: Look, rng: Generator) -> None:
     """Put an object with the silhouette `alpha`, its upper left at (x, y) px, on the canvas, with its shadow."""
     size = max(alpha.shape)
     pad = size // 4 + 2  # room for the shadow
@@ -259,8 +259,8 @@ def paint(canvas: Floats, alpha: Floats, x: int, y: int, dress: Dress, look: Loo
     ground = canvas[y + top : y + bottom, x + left : x + right]  # a view: painting here changes the canvas
     here = (slice(top, bottom), slice(left, right))
     inside = alpha[here] > 0.5
-    colours = _colours_against(ground[inside].mean(0), dress.hue, look, rng)
-    surface = _surface(alpha, dress.texture, colours, look, rng)
+    colours = _colours_against(ground[inside].mean(0), worn.hue, look, rng)
+    surface = _surface(alpha, worn.texture, colours, look, rng)
     shift = _floats([(1, 0, -look.light[0] * size * 0.07), (0, 1, -look.light[1] * size * 0.07)])
     shadow = cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), 0.5 + size * 0.03)
     ground *= 1 - look.shadow * shadow[here][..., None]

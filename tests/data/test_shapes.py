@@ -11,7 +11,7 @@ from PIL import Image
 from detkit.data import shapes
 from detkit.data.images import read_image
 from detkit.data.shapes import COUNTS, Placed, Scene, draw_scene, write_shapes
-from detkit.data.shapes_render import CLASSES, Look, draw_dress, paint
+from detkit.data.shapes_render import CLASSES, Look, dress, paint
 from detkit.data.voc import VocDataset
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_shapes.py"
@@ -115,8 +115,7 @@ def test_an_object_is_painted_where_its_box_is(scenes: list[Scene]) -> None:
 def painted_alone(placed: Placed, height: int, width: int, ground: float) -> np.ndarray:
     canvas = np.full((height, width, 3), ground, np.float32)
     look = Look(grey=False, light=(1.0, 0.0), shadow=0.0)
-    rng = np.random.default_rng(0)
-    paint(canvas, placed.alpha, placed.x, placed.y, draw_dress(placed.name, rng), look, rng)
+    paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), look, np.random.default_rng(0))
     return canvas
 
 

@@ -54,7 +54,7 @@ class Code:
 def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "was_run"
     torch.save({"format": 1, "weights": Code(mark)}, tmp_path / "zip.pt")
-    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Code(mark)))
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Code(mark), protocol=2))
     for name in ("zip.pt", "pickle.pt"):
         with pytest.raises(ValueError, match=name):
             checkpoint.load(tmp_path / name)
