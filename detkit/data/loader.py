@@ -4,6 +4,7 @@ Which images step s learns from, and how each is changed, are pure functions of 
 stopped anywhere goes on with the same batches.
 """
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def train_batches(
         _TrainItems(dataset, transform),  # type: ignore[arg-type]  # torch has one type for items and batches
         batch_sampler=keys,
         collate_fn=collate,
-        num_workers=workers,
+        num_workers=_useful(workers),
         worker_init_fn=quiet_worker,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
@@ -133,10 +134,15 @@ def detection_batches(
         _TestItems(dataset, resize),  # type: ignore[arg-type]
         batch_sampler=groups,
         collate_fn=collate,
-        num_workers=workers,
+        num_workers=_useful(workers),
         worker_init_fn=quiet_worker,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _useful(workers: int) -> int:
+    """No more workers than there are cores: a config is written for a machine larger than some it runs on."""
+    return min(workers, os.cpu_count() or 1)
 
 
 def tall_pictures(dataset: DetectionDataset) -> list[bool]:
