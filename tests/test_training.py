@@ -1,9 +1,11 @@
 """Whole runs: trained, killed, resumed, scored and used, through training.train and the command line tools."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from detkit.training import train
 Inside = Callable[..., tuple[int, str, str]]  # the fixtures of conftest.py
 Start = Callable[..., subprocess.Popen[str]]
 
+REPOSITORY = Path(__file__).parent.parent
 PATIENCE = 600  # seconds; a process takes ten to start, and the machine may be busy
 
 
@@ -68,17 +71,35 @@ def test_a_config_trains_to_the_same_weights_whenever_and_with_any_workers(
     assert losses(tmp_path / "other")[0] != losses(finished_run)[0]
 
 
-def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(
-    tiny_file: Path, tmp_path: Path, start: Start
-) -> None:
+# Runs the tool in its arguments and kills it, as nobody can prevent, in the middle of writing its third file.
+KILLED_WHILE_WRITING = """
+import os, runpy, signal, sys, torch
+save, calls = torch.save, []
+
+def save_or_die(content, file):
+    calls.append(file)
+    if len(calls) == 3:
+        file.write(b"half a file")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(content, file)
+
+torch.save = save_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(tiny_file: Path, tmp_path: Path) -> None:
     overrides = ["train.steps=20", "train.ema=0.9", "data.augment.photometric=0.5"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = start("train", tiny_file, *overrides, "--run", killed)
-    wait_for((killed / "checkpoint.pt").exists, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (killed / "model.pt").exists()  # in the middle, indeed
-    (killed / "model.pt.partial-1").write_text("what a kill may leave")
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED_WHILE_WRITING)
+    command = [sys.executable, program, REPOSITORY / "tools" / "train.py", tiny_file, *overrides, "--run", killed]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    assert subprocess.run(command, env=environment, timeout=PATIENCE).returncode == -signal.SIGKILL
+    assert load(killed / "checkpoint.pt")["step"] == 4  # in the middle, indeed
+    assert len(list(killed.glob("checkpoint.pt.partial-*"))) == 1
     # Other workers than before: the run may go on with another number of them.
     train(load_config(tiny_file, [*overrides, "data.workers=1", "train.checkpoint_every=7"]), killed)
     train(load_config(tiny_file, overrides), whole)
