@@ -73,7 +73,7 @@ class ShapesData(Pictures):
     root: str = "data/shapes"
     seed: Annotated[int, Field(ge=0)] = 0
     long_sides: tuple[Count, Count] = (220, 300)  # px, of pictures
-    object_sizes: tuple[Count, Count] = (16, 180)  # px, longer side of an object
+    object_sizes: tuple[Count, Count] = (20, 180)  # px, longer side of an object
     num_train: Count = 400
     num_val: Count = 60
     num_test: Count = 120
@@ -216,6 +216,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         content = merge(content, _parse_override(override))
     return parse_config(content, source=str(path))
+
+
+def read_config(path: Path) -> Config:
+    """The config in `path` as it stands, such as the config.yaml of a run. Raises ConfigError as load_config does."""
+    return parse_config(_read(path, seen=()), source=str(path))
 
 
 def parse_config(content: dict[str, Any], source: str) -> Config:

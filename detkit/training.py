@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from detkit.build import (
@@ -18,7 +17,7 @@ from detkit.build import (
     split_names,
     with_classes,
 )
-from detkit.config import Config, ConfigError, differing_keys, parse_config
+from detkit.config import Config, ConfigError, differing_keys, read_config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import Part, detection_batches
 from detkit.engine.checkpoint import SavedModel
@@ -118,7 +117,7 @@ def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:
     if fresh and folder.exists():
         _clear(folder)
     if written.is_file() and any((folder / name).exists() for name in WEIGHT_FILES):
-        before = parse_config(yaml.safe_load(written.read_text()), source=str(written))
+        before = read_config(written)
         keys = [key for key in differing_keys(before, config) if key not in HARMLESS_KEYS]
         if keys:
             raise ConfigError(

@@ -18,6 +18,7 @@ from detkit.build import (
     with_classes,
 )
 from detkit.config import Config, RoIAlignSection, RoIMaxPoolSection, ShapesData, load_config
+from detkit.data import shapes
 from detkit.data.loader import Part
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
 
@@ -105,3 +106,9 @@ def test_a_split_of_shapes_has_all_classes_though_it_may_not_show_them(tmp_path:
     assert len({split.classes for split in splits}) == 1
     shown = {label for i in range(1) for label in splits[1].target(i).labels.tolist()}
     assert shown < set(range(len(splits[1].classes)))  # one picture shows some of them
+
+
+def test_the_built_in_set_is_the_same_from_a_config_and_from_its_tool() -> None:
+    section = ShapesData(kind="shapes")
+    assert (section.long_sides, section.object_sizes) == (shapes.LONG_SIDES, shapes.OBJECT_SIZES)
+    assert {"train": section.num_train, "val": section.num_val, "test": section.num_test} == shapes.COUNTS

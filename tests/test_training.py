@@ -298,3 +298,10 @@ def test_options_may_stand_among_the_overrides(tiny_file: Path, tmp_path: Path, 
     assert "rate 0.001 is for batches of 2: 0.002 for 4" in out
     written: dict[str, Any] = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (written["train"]["batch_size"], written["train"]["lr_batch"]) == (4, 2)
+
+
+def test_a_damaged_config_of_a_run_is_an_error(tiny_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").touch()
+    (tmp_path / "config.yaml").write_text("data: {root: [")
+    with pytest.raises(ConfigError, match=r"config\.yaml: not readable as YAML"):
+        train(load_config(tiny_file), tmp_path)
