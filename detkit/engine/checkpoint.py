@@ -5,6 +5,7 @@ partial name and renamed, so that a kill at any moment leaves the old file or th
 """
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class SavedModel:
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:
-    """Write `content` whole or not at all."""
+    """Write `content` whole or not at all. Raises OSError where there is no room for it."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         with partial.open("wb") as file:
@@ -35,6 +36,11 @@ def save(content: Mapping[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except RuntimeError as error:  # torch's writer has no other word for a disk that is full
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"{path}: could not be written, with {free:.0f} MB free on its disk; what was there is kept"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """Files of weights: whole or not at all, and no trust in files from elsewhere."""
 
 import pickle
+import resource
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch
         save_model(SavedModel({}, (), {}, step=8), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_a_disk_without_room_is_an_error_that_says_so(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the full disk: torch's own writer meets both the same way."""
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save({"step": 1}, path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"checkpoint\.pt: could not be written, with \d+ MB free"):
+            checkpoint.save({"weights": torch.zeros(1 << 20)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 class Code:
