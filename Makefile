@@ -9,10 +9,11 @@ STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 
 .DELETE_ON_ERROR:
-.PHONY: help setup same-python demo test check clean
+.PHONY: help setup same-python demo lineage test check clean
 
 help:
 	@echo "make demo    train a small detector on the built-in shapes and score it"
+	@echo "make lineage train the whole family small on the built-in set, and compare: half an hour on 2 CPU cores"
 	@echo "make test    run the checks and all tests"
 	@echo "make check   ruff, mypy --strict and the import floors"
 	@echo "make setup   make $(VENV) with the versions of requirements.lock (the others do this by themselves)"
@@ -32,6 +33,19 @@ same-python: $(STAMP)
 demo: setup
 	$(BIN)/python tools/train.py configs/demo.yaml
 	$(BIN)/python tools/eval.py runs/demo --voc07
+
+# The family, oldest first, all from the same backbone. What is finished is not done again.
+LINEAGE := rcnn sppnet fast_rcnn noc faster_rcnn faster_rcnn_alternating
+LINEAGE_RUNS := $(addprefix runs/lineage/,$(LINEAGE))
+
+lineage: setup
+	$(BIN)/python tools/pretrain.py configs/lineage/faster_rcnn.yaml --steps 700 --side 48 --grid 3 \
+		--run runs/lineage/pretrained
+	set -e; for system in $(LINEAGE); do \
+		$(BIN)/python tools/train.py configs/lineage/$$system.yaml --run runs/lineage/$$system; \
+		$(BIN)/python tools/eval.py runs/lineage/$$system --voc07; \
+	done
+	$(BIN)/python tools/report.py $(LINEAGE_RUNS) --out runs/lineage/comparison
 
 test: check
 	$(BIN)/python -m pytest

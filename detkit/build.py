@@ -1,15 +1,24 @@
 """From the configuration to objects; the only place that matches on `kind`."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from detkit import config as c
+from detkit import sections as c
 from detkit.backbones.backbone import Backbone
+from detkit.backbones.multi_scale import Frozen, MultiScale
+from detkit.backbones.preresnet import preresnet
 from detkit.backbones.resnet import resnet
+from detkit.backbones.timm_backbone import timm_backbone
+from detkit.backbones.torchvision_backbone import torchvision_backbone
+from detkit.backbones.vgg import vgg
+from detkit.backbones.zfnet import zfnet
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import BatchOrder, Part, tall_pictures, train_batches
 from detkit.data.shapes import write_shapes
@@ -19,10 +28,17 @@ from detkit.data.voc import VocDataset
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
+from detkit.engine.backbone_file import load_backbone, read_backbone
 from detkit.engine.trainer import TrainSettings
+from detkit.heads.noc import noc
+from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
 from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
-from detkit.ops.pooling import RegionPool, RoIAlign, RoIMaxPool
+from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop
+from detkit.proposals.make import Proposer
+from detkit.staged.detector import StagedDetector
+from detkit.staged.region_network import RegionNetwork, RegionTail
+from detkit.staged.svm import SVMRule
 from detkit.structures import Batch
 
 SplitKind = Literal["train", "val", "test"]
@@ -56,8 +72,10 @@ def with_classes(config: c.Config, classes: tuple[str, ...]) -> c.Config:
             return config
 
 
-def build_resize(data: c.Pictures) -> Resize:
-    return Resize(data.short_side, data.long_side)
+def build_resize(config: c.Config) -> Resize:
+    """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
+    as_stored = config.model.kind == "rcnn"
+    return Resize(None if as_stored else config.data.short_side, config.data.long_side)
 
 
 def build_batches(config: c.Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
@@ -71,17 +89,187 @@ def build_batches(config: c.Config, dataset: DetectionDataset, part: Part) -> Ca
     tall = tall_pictures(dataset) if data.group_by_aspect else [False] * len(dataset)
     order = BatchOrder(tall, train.batch_size, train.seed)
     augmentation = Augmentation(**data.augment.model_dump())
-    transform = TrainTransform(build_resize(data), augmentation)
+    transform = TrainTransform(build_resize(config), augmentation)
     return lambda steps: train_batches(dataset, transform, order, steps, part, data.workers)
 
 
-def build_detector(model: c.Model, num_classes: int) -> TwoStageDetector:
+def build_detector(config: c.Config, num_classes: int) -> TwoStageDetector:
+    """The network that is trained; for R-CNN and SPPNet the one that is fine-tuned before the SVMs."""
+    model = config.model
     backbone = build_backbone(model.backbone)
-    rpn, head = model.rpn, model.head
-    proposals = RPN(
+    match model:
+        case c.RCNN():
+            if model.pool_size is not None:
+                _check_tail(model.backbone, model.pool_size)
+            return TwoStageDetector(
+                replace(backbone, features=nn.Identity()), FileProposals(), _crop_head(model, backbone, num_classes)
+            )
+        case c.SPPNet():
+            pool = _at_scales(PyramidPool(model.levels, backbone.stride, backbone.offset), model.scales)
+            fc = RegionTail(nn.Identity(), _noc(model.noc, backbone.channels, pool.cells))
+            head = _head(model.head, pool, fc, model.noc.fc_dim, num_classes, model.regions_at_once)
+            return TwoStageDetector(_frozen(_multi_scale(backbone, scale_factors(config))), FileProposals(), head)
+        case c.FastRCNN() | c.FasterRCNN():
+            pool = _at_scales(build_pool(model.pool, backbone), model.scales)
+            noc = model.noc
+            if noc is None and model.pool.size is not None:
+                _check_tail(model.backbone, model.pool.size)
+            tail = backbone.tail if noc is None else _noc(noc, backbone.channels, pool.cells)
+            tail_dim = backbone.tail_dim if noc is None else noc.fc_dim
+            proposals = _rpn(model.rpn, backbone) if isinstance(model, c.FasterRCNN) else FileProposals()
+            head = _head(model.head, pool, tail, tail_dim, num_classes)
+            return TwoStageDetector(_multi_scale(backbone, scale_factors(config)), proposals, head)
+
+
+def build_staged_detector(config: c.Config, num_classes: int) -> StagedDetector:
+    """An R-CNN or SPPNet with SVMs and box regressors, their numbers still to be loaded."""
+    model = config.model
+    assert isinstance(model, c.RCNN | c.SPPNet)
+    network = region_network(build_detector(config, num_classes), model)
+    rule = DetectionRule(model.svm.min_score, model.svm.nms_iou, model.svm.max_detections)
+    pool5_dim, fc7_dim = region_dims(config)
+    regressed = pool5_dim if model.regression.features == "pool5" else fc7_dim
+    return StagedDetector(network, num_classes, fc7_dim, regressed, model.regression.features, rule)
+
+
+def region_network(detector: TwoStageDetector, model: c.RCNN | c.SPPNet) -> RegionNetwork:
+    """The parts of the fine-tuned `detector` that features are taken from."""
+    tail = detector.head.tail
+    assert isinstance(tail, RegionTail)
+    return RegionNetwork(detector.preprocess, detector.features, detector.head.pool, tail, model.regions_at_once)
+
+
+def region_dims(config: c.Config) -> tuple[int, int]:
+    """Lengths of pool5 and fc7 of a region."""
+    backbone = _shape_of(config.model.backbone)
+    match config.model:
+        case c.RCNN(pool_size=size):
+            return backbone.channels * (size or backbone.pool_size) ** 2, backbone.tail_dim
+        case c.SPPNet(levels=levels, noc=noc):
+            return backbone.channels * sum(level * level for level in levels), noc.fc_dim
+        case _:
+            raise AssertionError(config.model.kind)
+
+
+def map_shape(config: c.Config) -> tuple[int, int]:
+    """Channels and stride of the feature maps."""
+    backbone = _shape_of(config.model.backbone)
+    return backbone.channels, backbone.stride
+
+
+def build_svm_rule(svm: c.SVMSection, seed: int) -> SVMRule:
+    return SVMRule(
+        C=svm.c,
+        positive_weight=svm.positive_weight,
+        bias_multiplier=svm.bias_multiplier,
+        feature_norm=svm.feature_norm,
+        retrain_after=svm.retrain_after,
+        seed=seed,
+    )
+
+
+def scale_factors(config: c.Config) -> tuple[float, ...]:
+    """Sizes of the pictures the convolutions are applied to, as factors on the batch's; (1,) without scales."""
+    scales = None if isinstance(config.model, c.RCNN) else config.model.scales
+    return (1.0,) if scales is None else tuple(sorted(side / config.data.short_side for side in scales.sides))
+
+
+def build_proposer(section: c.SelectiveSearchSection | c.EdgeBoxesSection) -> tuple[str, Proposer]:
+    """The method's name, as it stands in files of its proposals, and the method."""
+    match section:
+        case c.SelectiveSearchSection(mode=mode):
+            from detkit.proposals.selective_search import selective_search  # numba takes a second to import
+
+            return f"selective_search_{mode}", partial(selective_search, mode=mode)
+        case c.EdgeBoxesSection(forest=forest):
+            from detkit.proposals.edge_boxes import EdgeBoxesRule, edge_boxes
+            from detkit.proposals.edge_map import GradientEdges
+            from detkit.proposals.structured_forest import StructuredForest
+
+            edges = GradientEdges() if forest is None else StructuredForest.load(Path(forest))
+            rule = EdgeBoxesRule(alpha=section.alpha, beta=section.beta)
+            return f"edge_boxes_{edges.name}", partial(edge_boxes, detector=edges, rule=rule)
+
+
+def build_backbone(section: c.AnyBackbone) -> Backbone:
+    """The backbone with the weights the section names: published ones, a state dict, or those of a run of detkit."""
+    name = section.weights
+    weights = None if name is None or name == "imagenet" else read_backbone(Path(name))
+    if name is None or weights is None:
+        return _network(section)
+    backbone = _network(section.model_copy(update={"weights": None}))
+    load_backbone(backbone, weights, name)
+    return backbone
+
+
+def _shape_of(section: c.AnyBackbone) -> Backbone:
+    """The backbone without its weights, quickly: for its numbers."""
+    with torch.device("meta"):
+        return _network(section.model_copy(update={"weights": None}))
+
+
+def _network(section: c.AnyBackbone) -> Backbone:
+    s = section
+    match s:
+        case c.ResNet():
+            return resnet(s.depth, s.layout, s.norm, s.frozen_stages, s.weights)
+        case c.VGG():
+            return vgg(s.depth, s.layout, s.norm, s.frozen_stages, s.fc_dim, s.width, s.weights)
+        case c.ZFNet():
+            return zfnet(s.frozen_stages, s.fc_dim, s.width, s.weights)
+        case c.PreResNet():
+            return preresnet(s.depth, s.norm, s.frozen_stages, s.weights)
+        case c.TimmBackbone():
+            return timm_backbone(s.name, s.weights, s.norm, s.frozen_stages, s.fc_dim)
+        case c.TorchvisionBackbone():
+            return torchvision_backbone(s.name, s.weights, s.norm, s.frozen_stages)
+
+
+def build_pool(section: c.AnyPool, backbone: Backbone) -> RegionPool:
+    size = section.size or backbone.pool_size
+    match section:
+        case c.RoIMaxPoolSection():
+            return RoIMaxPool(size, backbone.stride, backbone.offset)
+        case c.RoIAlignSection():
+            return RoIAlign(size, backbone.stride, section.sampling, backbone.offset)
+
+
+def _multi_scale(backbone: Backbone, factors: Sequence[float]) -> Backbone:
+    return backbone if tuple(factors) == (1.0,) else replace(backbone, features=MultiScale(backbone.features, factors))
+
+
+def _check_tail(section: c.AnyBackbone, size: int) -> None:
+    """Raises ValueError unless the backbone's own tail takes regions of `size` cells a side, as conv5 does."""
+    backbone = _shape_of(section)
+    try:
+        with torch.device("meta"):
+            backbone.tail.eval()(torch.empty(1, backbone.channels, size, size))
+    except RuntimeError:
+        raise ValueError(
+            f"the fully connected layers of {section.kind} take regions of {backbone.pool_size} x {backbone.pool_size} "
+            f"cells, not {size} x {size}: leave out the pool's size, or give the detector layers of its own (model.noc)"
+        ) from None
+
+
+def _at_scales(pool: RegionPool, scales: c.Scales | None) -> RegionPool:
+    if scales is None or len(scales.sides) == 1:
+        return pool
+    return PyramidLevels(pool, scales.combine, scales.region_side)
+
+
+def _frozen(backbone: Backbone) -> Backbone:
+    return replace(backbone, features=Frozen(backbone.features))  # SPPNet, section 4.2: only the fc layers are trained
+
+
+def _noc(section: c.NoC, channels: int, cells: int) -> nn.Sequential:
+    return noc(channels, cells, section.convs, section.conv_channels, section.fcs, section.fc_dim, section.dropout)
+
+
+def _rpn(rpn: c.RPNSection, backbone: Backbone) -> RPN:
+    return RPN(
         backbone.channels,
         rpn.channels,
-        Anchors(rpn.sizes, rpn.ratios, backbone.stride),
+        Anchors(rpn.sizes, rpn.ratios, backbone.stride, backbone.offset),
         RPNTraining(
             rpn.positive_iou,
             rpn.negative_iou,
@@ -93,10 +281,27 @@ def build_detector(model: c.Model, num_classes: int) -> TwoStageDetector:
         train=Selection(rpn.train_before_nms, rpn.train_after_nms, rpn.nms_iou, rpn.min_side),
         test=Selection(rpn.test_before_nms, rpn.test_after_nms, rpn.nms_iou, rpn.min_side),
     )
-    roi_head = RoIHead(
-        build_pool(model.pool, backbone),
-        backbone.tail,
-        backbone.tail_dim,
+
+
+def _crop_head(model: c.RCNN, backbone: Backbone, num_classes: int) -> RoIHead:
+    to_pool5 = nn.Sequential(backbone.features, nn.AdaptiveMaxPool2d(model.pool_size or backbone.pool_size))
+    pool = WarpedCrop(model.crop_side, model.context)
+    tail = RegionTail(to_pool5, backbone.tail)
+    return _head(model.head, pool, tail, backbone.tail_dim, num_classes, model.regions_at_once)
+
+
+def _head(
+    head: c.HeadSection,
+    pool: RegionPool,
+    tail: nn.Module,
+    tail_dim: int,
+    num_classes: int,
+    regions_at_once: int | None = None,
+) -> RoIHead:
+    return RoIHead(
+        pool,
+        tail,
+        tail_dim,
         num_classes,
         head.class_agnostic,
         head.box_std,
@@ -104,21 +309,8 @@ def build_detector(model: c.Model, num_classes: int) -> TwoStageDetector:
             head.batch_per_image, head.foreground_fraction, head.foreground_iou, head.background_iou, head.box_weight
         ),
         DetectionRule(head.min_score, head.nms_iou, head.max_detections),
+        regions_at_once,
     )
-    return TwoStageDetector(backbone, proposals, roi_head)
-
-
-def build_backbone(section: c.ResNet) -> Backbone:
-    return resnet(section.depth, section.layout, section.norm, section.frozen_stages, section.weights)
-
-
-def build_pool(section: c.RoIMaxPoolSection | c.RoIAlignSection, backbone: Backbone) -> RegionPool:
-    size = section.size or backbone.pool_size
-    match section:
-        case c.RoIMaxPoolSection():
-            return RoIMaxPool(size, backbone.stride)
-        case c.RoIAlignSection():
-            return RoIAlign(size, backbone.stride, section.sampling)
 
 
 def learning_rate(train: c.Train) -> float:
@@ -129,7 +321,11 @@ def learning_rate(train: c.Train) -> float:
 def build_optimizer(train: c.Train, model: nn.Module) -> Optimizer:
     section = train.optimizer
     rule = optimizers.ParameterRule(
-        learning_rate(train), section.weight_decay, section.bias_rate, section.decay_norm_and_bias
+        learning_rate(train),
+        section.weight_decay,
+        section.bias_rate,
+        section.decay_norm_and_bias,
+        section.new_layer_rate,
     )
     match section:
         case c.SGD():

@@ -2,15 +2,15 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detkit.build import build_dataset, split_names
-from detkit.config import Config, VocData
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import detection_batches
+from detkit.data.proposal_file import WithProposals
 from detkit.data.voc import VocDataset
 from detkit.engine.distributed import World
 from detkit.engine.inference import detect_all
@@ -19,7 +19,9 @@ from detkit.evaluation.speed import StageClock
 from detkit.evaluation.voc import Metric, evaluate
 from detkit.evaluation.voc_files import write_detections
 from detkit.predictor import Predictor
+from detkit.proposing import open_with_proposals
 from detkit.reports.run_report import write_report
+from detkit.sections import Config, ShapesData
 from detkit.structures import Detections
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
@@ -40,13 +42,16 @@ def newest_run(runs: Path = Path("runs")) -> Path:
 
 
 def open_dataset(config: Config, root: Path | None, split: str | None, classes: tuple[str, ...]) -> DetectionDataset:
-    """The test split of a run's data set, or the one asked for."""
+    """The test split of a run's data set, or the one asked for, with the proposals that the detector takes."""
     data = config.data
-    splits = split_names(data, "test") if split is None else (split,)
-    if root is not None or isinstance(data, VocData):
-        assert root is not None or isinstance(data, VocData)
+
+    def open_splits(splits: Sequence[str]) -> DetectionDataset:
+        if root is None and isinstance(data, ShapesData):
+            return build_dataset(data, splits)
         return VocDataset(root or Path(data.root), splits, classes)
-    return build_dataset(data, splits)
+
+    splits = split_names(data, "test") if split is None else (split,)
+    return open_with_proposals(config, splits, open_splits, root or Path(data.root))
 
 
 def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
@@ -63,6 +68,8 @@ def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[
     found = detect_all(predictor.detector, batches, World(0, 1, predictor.device), "detecting", clock)
     stages = clock.summary()
     seconds = {stage: times["mean"] / 1000 for stage, times in stages.items()}
+    if isinstance(dataset, WithProposals):
+        seconds["proposals"] = sum(dataset.seconds()) / len(dataset)  # as it was when they were made
     computing = sum(value for stage, value in seconds.items() if stage != "decode")
     device = predictor.device
     return found, {

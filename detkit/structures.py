@@ -88,6 +88,22 @@ class Detections:
         return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
+@dataclass(frozen=True)
+class Pyramid:
+    """Feature maps of the same images at several sizes, for regions that each choose theirs."""
+
+    maps: tuple[Tensor, ...]  # (B, C, H_s, W_s) each
+    factors: tuple[float, ...]  # size of the images behind each map, as a factor on the batch's; ascending
+
+    @property
+    def base(self) -> Tensor:
+        """The map of the images as they are in the batch, or the nearest to it."""
+        return min(zip(self.maps, self.factors, strict=True), key=lambda pair: abs(pair[1] - 1))[0]
+
+
+Features = Tensor | Pyramid  # what a detector computes once an image
+
+
 Clock = Callable[[str], AbstractContextManager[None]]  # times the named stage of detecting while it is entered
 
 

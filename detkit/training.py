@@ -1,37 +1,42 @@
 """A training run from its config to its folder: what tools/train.py does."""
 
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from detkit.build import (
-    build_batches,
-    build_dataset,
-    build_detector,
-    build_optimizer,
-    build_resize,
-    build_train_settings,
-    learning_rate,
-    split_names,
-    with_classes,
-)
-from detkit.config import Config, ConfigError, differing_keys, read_config
+from detkit.alternating import PHASES, train_alternating
+from detkit.build import build_dataset, build_detector, build_resize, learning_rate, split_names, with_classes
+from detkit.config import ConfigError, differing_keys, read_config
 from detkit.data.dataset import DetectionDataset
-from detkit.data.loader import Part, detection_batches
-from detkit.engine.checkpoint import SavedModel
+from detkit.data.loader import detection_batches
+from detkit.data.proposal_file import WithProposals
+from detkit.engine import stages
 from detkit.engine.distributed import World, joined_world
-from detkit.engine.inference import detect_all, prepare
+from detkit.engine.inference import detect_all
 from detkit.engine.logs import RunLog
-from detkit.engine.trainer import Trainer, Validation
+from detkit.engine.stages import StageTimes
+from detkit.engine.trainer import Validation
 from detkit.evaluation.voc import evaluate
+from detkit.proposing import open_with_proposals
 from detkit.reports.overview import overview
+from detkit.sections import RCNN, Config, SPPNet
+from detkit.session import Session
+from detkit.staged_training import FEATURES, FINETUNE, REGRESSORS, SVMS, train_staged
 
-HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every"}  # a run may go on with other values
-WEIGHT_FILES = ("checkpoint.pt", "model.pt")  # without them nothing was trained yet, and the config may change
+# A run may go on with other values of these.
+HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every", "published"}
+WEIGHT_FILES = ("checkpoint.pt", "model.pt", *(f"{phase}/checkpoint.pt" for phase in (FINETUNE, *PHASES)))
+# Without any of these nothing was trained yet, and the config may change.
 PARTIAL_FILES = "*.partial-*"
-RUN_FILES = ("config.yaml", *WEIGHT_FILES, "log.jsonl", "events.out.tfevents.*", "not_finite_rank*.json", PARTIAL_FILES)
+RUN_FILES = (
+    *("config.yaml", *WEIGHT_FILES, SVMS, REGRESSORS, "log.jsonl", stages.FILE),
+    *("events.out.tfevents.*", "not_finite_rank*.json", PARTIAL_FILES),
+)
+RUN_FOLDERS = ("eval", FINETUNE, FEATURES, *PHASES)
 TEST_BATCH = 4  # images at once while validating
 
 
@@ -46,46 +51,61 @@ def train(config: Config, folder: Path, fresh: bool = False) -> None:
 
 def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
-        world.barrier()  # the first process alone writes the built-in set
-    dataset = build_dataset(config.data, split_names(config.data, "train"))
+        world.barrier()  # the first process alone writes the built-in set and the proposals
+    config = with_classes(config, build_dataset(config.data, split_names(config.data, "train")).classes)
+    if world.is_main:
+        _check(config, world)
+        _prepare_folder(folder, config, fresh)
+    dataset = _open(config, split_names(config.data, "train"))
     if world.is_main:
         world.barrier()
-    config = with_classes(config, dataset.classes)
+    session = Session(config, dataset, folder, world, StageTimes(folder))
     if world.is_main:
-        _prepare_folder(folder, config, fresh)
-    world.barrier()
-    if config.train.precision == "fp16" and world.device.type == "cpu":
-        raise ConfigError(
-            "train.precision: fp16 needs a GPU; on a CPU take fp32, or bf16 where it has instructions for it"
-        )
-    trainer = _trainer(config, folder, dataset, world)
-    trainer.load_checkpoint()
-    if world.is_main:
-        _introduce(config, dataset, folder, trainer.step)
+        _introduce(session)
     try:
-        trainer.run()
+        _train_kind(session)
     except KeyboardInterrupt:
         if world.is_main:
-            print(f"stopped; the same command goes on from step {trainer.saved_step} of {config.train.steps}")
+            print("stopped; the same command goes on from there")
         raise
     if world.is_main:
         print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --voc07")
 
 
-def _trainer(config: Config, folder: Path, dataset: DetectionDataset, world: World) -> Trainer:
+def _train_kind(session: Session) -> None:
+    config = session.config
+    if isinstance(config.model, RCNN | SPPNet):
+        train_staged(session)
+    elif config.train.kind == "alternating":
+        train_alternating(session)
+    else:
+        _train_joint(session)
+
+
+def _train_joint(session: Session) -> None:
+    config, world = session.config, session.world
     torch.manual_seed(config.train.seed)  # the weights that training starts from belong to the config, too
-    model = build_detector(config.model, len(dataset.classes))
-    prepare(model, world.device)
-    return Trainer(
-        model,
-        build_optimizer(config.train, model),
-        build_train_settings(config.train),
-        build_batches(config, dataset, Part(world.rank, world.size, config.train.accumulate)),
-        lambda weights, step: SavedModel(config.model_dump(mode="json"), dataset.classes, weights, step),
-        _validation(config, dataset, world),
-        folder,
-        world,
-    )
+    model = build_detector(config, len(session.dataset.classes))
+    validate = _validation(config, session.dataset, world)
+    trainer = session.trainer(model, config.train, session.dataset, session.folder, validate)
+    if world.is_main and trainer.step:
+        print(f"going on after step {trainer.step} of {config.train.steps}")
+    if world.is_main:
+        with session.times("train"):
+            trainer.run()
+    else:
+        trainer.run()
+
+
+def _open(config: Config, splits: Sequence[str]) -> DetectionDataset:
+    return open_with_proposals(config, splits, partial(build_dataset, config.data), Path(config.data.root))
+
+
+def _check(config: Config, world: World) -> None:
+    if config.train.precision == "fp16" and world.device.type == "cpu":
+        raise ConfigError(
+            "train.precision: fp16 needs a GPU; on a CPU take fp32, or bf16 where it has instructions for it"
+        )
 
 
 def _validation(config: Config, train_set: DetectionDataset, world: World) -> Validation | None:
@@ -93,7 +113,8 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
     splits = split_names(config.data, "val")
     if not splits or config.train.eval_every is None:
         return None
-    dataset = build_dataset(with_classes(config, train_set.classes).data, splits)
+    config = with_classes(config, train_set.classes)
+    dataset = _open(config, splits)
     shared = set(dataset.image_ids) & set(train_set.image_ids)
     if shared:
         raise ConfigError(
@@ -103,7 +124,7 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
     mine = range(len(dataset))[world.rank :: world.size]
 
     def validate(model: nn.Module, step: int, log: RunLog | None) -> float | None:
-        batches = detection_batches(dataset, build_resize(config.data), mine, TEST_BATCH, config.data.workers)
+        batches = detection_batches(dataset, build_resize(config), mine, TEST_BATCH, config.data.workers)
         found = detect_all(model.eval(), batches, world, "validating")  # type: ignore[arg-type]
         if log is not None:
             log.picture(step, "detections", overview(dataset, found))
@@ -137,13 +158,15 @@ def _clear(folder: Path) -> None:
     for pattern in RUN_FILES:
         for file in folder.glob(pattern):
             file.unlink()
-    shutil.rmtree(folder / "eval", ignore_errors=True)
+    for name in RUN_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _introduce(config: Config, dataset: DetectionDataset, folder: Path, step: int) -> None:
-    print(f"run {folder}: {len(dataset)} images, {len(dataset.classes)} classes ({', '.join(dataset.classes)})")
-    train = config.train
+def _introduce(session: Session) -> None:
+    dataset, train, times = session.dataset, session.config.train, session.times
+    classes = ", ".join(dataset.classes)
+    print(f"run {session.folder}: {len(dataset)} images, {len(dataset.classes)} classes ({classes})")
     if train.lr_batch not in (None, train.batch_size):
         print(f"rate {train.lr} is for batches of {train.lr_batch}: {learning_rate(train):.6g} for {train.batch_size}")
-    if step:
-        print(f"going on after step {step} of {train.steps}")
+    if isinstance(dataset, WithProposals) and not times.has("proposals"):
+        times.add("proposals", sum(dataset.seconds()))

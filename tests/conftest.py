@@ -14,7 +14,8 @@ import torch
 import yaml
 from PIL import Image
 
-from detkit.config import Config, load_config, parse_config
+from detkit.config import load_config, parse_config
+from detkit.sections import Config
 
 REPOSITORY = Path(__file__).parent.parent
 COLORS = {"bar": (220, 60, 40), "block": (40, 90, 220)}  # class: RGB

@@ -17,20 +17,21 @@ from detkit.build import (
     split_names,
     with_classes,
 )
-from detkit.config import Config, RoIAlignSection, RoIMaxPoolSection, ShapesData, load_config
+from detkit.config import load_config
 from detkit.data import shapes
 from detkit.data.loader import Part
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
+from detkit.sections import Config, RoIAlignSection, RoIMaxPoolSection, ShapesData
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-PUBLISHED = sorted(path for path in CONFIGS.glob("*.yaml") if "\nmodel:" in path.read_text())
+PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())
 
 
-@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_every_config_builds_a_detector_its_optimizer_and_schedule(path: Path) -> None:
     config = load_config(path, ["model.backbone.weights=null"])
     with torch.device("meta"):  # shapes without numbers: quick
-        detector = build_detector(config.model, num_classes=3)
+        detector = build_detector(config, num_classes=3)
     assert detector.head.classifier.out_features == 4
     optimizer = build_optimizer(config.train, detector)
     trained = sum(p.requires_grad for p in detector.parameters())
@@ -45,7 +46,7 @@ def test_the_numbers_of_the_config_arrive(tiny_file: Path) -> None:
         *("model.rpn.nms_iou=0.65", "model.head.nms_iou=0.35", "model.head.foreground_fraction=0.4"),
         *("model.head.max_detections=9", "model.head.background_iou=[0.1,0.45]", "model.rpn.box_weight=2.0"),
     ]
-    detector = build_detector(load_config(tiny_file, overrides).model, num_classes=2)
+    detector = build_detector(load_config(tiny_file, overrides), num_classes=2)
     rpn, head = detector.proposals, detector.head
     assert (rpn.settings.positive_iou, rpn.settings.negative_iou, rpn.settings.box_weight) == (0.61, 0.21, 2.0)
     assert (rpn.train_selection.before_nms, rpn.train_selection.after_nms) == (13, 12)
@@ -56,16 +57,16 @@ def test_the_numbers_of_the_config_arrive(tiny_file: Path) -> None:
 
 
 def test_pools(tiny_config: Config) -> None:
-    detector = build_detector(tiny_config.model, num_classes=2)
+    detector = build_detector(tiny_config, num_classes=2)
     assert isinstance(detector.head.pool, RoIAlign)
     assert detector.head.pool.size == 3
 
     class Published:
-        pool_size, stride = 14, 16
+        pool_size, stride, offset = 14, 16, 5.5
 
     published = Published()
     align = build_pool(RoIAlignSection(kind="roi_align", sampling=4), published)
-    assert (type(align), align.size, align.stride, align.sampling) == (RoIAlign, 14, 16, 4)
+    assert (type(align), align.size, align.stride, align.sampling, align.offset) == (RoIAlign, 14, 16, 4, 5.5)
     assert isinstance(build_pool(RoIMaxPoolSection(kind="roi_pool", size=7), published), RoIMaxPool)
 
 

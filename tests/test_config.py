@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.config import AdamW, Config, ConfigError, VocData, differing_keys, load_config, merge, parse_config
+from detkit.config import ConfigError, differing_keys, load_config, merge, parse_config
+from detkit.sections import AdamW, Config, VocData
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
 
 
 def write(folder: Path, name: str, content: object) -> Path:
@@ -59,9 +60,18 @@ def test_a_section_of_another_kind_replaces_the_old_one_whole(tmp_path: Path, ti
         "weight_decay": 0.25,
         "bias_rate": 1.0,
         "decay_norm_and_bias": True,
+        "new_layer_rate": 1.0,
     }
     assert load_config(other).train.optimizer == AdamW(kind="adamw")
     assert load_config(same, ["train.optimizer.kind=adamw"]).train.optimizer == AdamW(kind="adamw")
+
+
+def test_two_ways_to_train_are_of_one_section(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    write(tmp_path, "base.yaml", put(tiny, "train.kind", "joint"))
+    other = write(tmp_path, "other.yaml", {"base": "base.yaml", "train": {"kind": "alternating"}})
+    assert load_config(other).train == load_config(tmp_path / "base.yaml").train.model_copy(
+        update={"kind": "alternating"}
+    )
 
 
 def test_merging_leaves_its_parts_as_they_were() -> None:
@@ -170,7 +180,7 @@ def test_a_wrong_key_is_told_with_the_nearest(tiny: dict[str, Any], key: str, ne
 
 def test_keys_of_another_kind_are_unknown(tiny: dict[str, Any]) -> None:
     content = put(tiny, "train.optimizer", {"kind": "adamw", "momentum": 0.9})
-    known = "bias_rate, decay_norm_and_bias, kind, weight_decay"
+    known = "bias_rate, decay_norm_and_bias, kind, new_layer_rate, weight_decay"
     assert complaint(content) == f"here.yaml: train.optimizer.momentum: unknown key; known here: {known}"
 
 

@@ -28,6 +28,14 @@ def main() -> int:
     parser.add_argument(
         "--detections", type=Path, help="folder of comp*_det_<split>_<class>.txt files: only score them"
     )
+    parser.add_argument(
+        "--svd",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="RANK",
+        help="cut fc6 (and fc7) to these ranks, such as 1024 256",
+    )
     parser.add_argument("--out", type=Path, help="folder of the results (default: RUN/eval/<split>)")
     arguments = parser.parse_args()
     scored = score_files(arguments) if arguments.detections else score_run(arguments)
@@ -44,15 +52,18 @@ def main() -> int:
 def score_run(arguments: argparse.Namespace) -> Scored:
     path = arguments.run or newest_run()
     run = path if path.is_dir() else path.parent
-    predictor = load(path)
+    predictor = load(path, svd=arguments.svd)
     dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes)
     name = split_name(arguments.split or "test")
     found, speed = detect_timed(predictor, dataset)
-    folder = arguments.out or run / "eval" / name
+    cut = "".join(f"_svd{rank}" for rank in arguments.svd)
+    folder = arguments.out or run / "eval" / f"{name}{cut}"
     return score(found, dataset, arguments.metric, speed, folder, name, f"{run.name} on {name}", run)
 
 
 def score_files(arguments: argparse.Namespace) -> Scored:
+    if arguments.svd:
+        raise ValueError("--svd changes a detector; --detections takes none")
     if arguments.run:
         raise ValueError("give a run or --detections, not both")
     if not arguments.data or not arguments.split:

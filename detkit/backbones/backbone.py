@@ -16,3 +16,4 @@ class Backbone:
     channels: int
     pool_size: int  # P the published detectors use with it
     tail_dim: int
+    offset: float = 0.0  # px where the first cell begins: px x lies at (x - offset) / stride cells (grid.py)

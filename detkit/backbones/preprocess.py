@@ -37,3 +37,8 @@ def imagenet_rgb() -> Normalize:
 def caffe_bgr() -> Normalize:
     """Pixel means of the MSRA and Caffe ImageNet models (py-faster-rcnn: PIXEL_MEANS); no division."""
     return Normalize(mean=(122.7717, 115.9465, 102.9801), std=(1.0, 1.0, 1.0), bgr=True)
+
+
+def half_rgb() -> Normalize:
+    """Pixels from -1 to 1, as the Inception networks and timm's pre-activation ResNets are trained with."""
+    return Normalize(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))

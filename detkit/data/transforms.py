@@ -1,4 +1,4 @@
-"""From a picture as stored to a picture as learned from or detected in; boxes follow the picture.
+"""From a picture as stored to a picture as learned from or detected in; boxes and proposals follow the picture.
 
 The resize is the papers' (shorter side to `short_side`, but the longer at most `long_side`) and computed here, since
 albumentations has none like it; what training changes at random is albumentations'.
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detkit.ops import boxes as box_ops
 from detkit.structures import Sample, Size, Target
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the package index for news
@@ -24,11 +25,11 @@ HUE_RANGE = (-0.03, 0.03)  # turns of the colour wheel
 
 @dataclass(frozen=True)
 class Resize:
-    short_side: int  # px
+    short_side: int | None  # px; None: pictures stay as they are
     long_side: int  # px, at most
 
     def scale(self, size: Size) -> float:
-        return min(self.short_side / min(size), self.long_side / max(size))
+        return 1.0 if self.short_side is None else min(self.short_side / min(size), self.long_side / max(size))
 
     def __call__(self, sample: Sample, factor: float = 1.0) -> Sample:
         """The sample at its size for the network, times `factor`."""
@@ -73,8 +74,9 @@ class TrainTransform:
         ]
         chosen = [step for step in steps if step.p > 0]
         boxes = A.BboxParams("pascal_voc", label_fields=["index"])
+        corners = A.KeypointParams("xy", remove_invisible=False)
         # NoOp: where colours are all that changes, albumentations warns that no step uses the boxes.
-        self.steps = A.Compose([*chosen, A.NoOp()], bbox_params=boxes) if chosen else None
+        self.steps = A.Compose([*chosen, A.NoOp()], bbox_params=boxes, keypoint_params=corners) if chosen else None
 
     def __call__(self, sample: Sample, seed: int, batch_seed: int) -> Sample:
         """`seed` decides the changes of this picture, `batch_seed` those that all of its batch share."""
@@ -90,16 +92,33 @@ class TrainTransform:
         if self.steps is None:
             return sample
         target = sample.target or Target.empty()
-        if sample.proposals is not None:
-            raise ValueError(f"image {sample.image_id}: random changes do not carry proposals along yet")
         boxes = target.boxes.numpy()
         # One stream for all steps. Compose.set_random_seed would give each its own, all of the same seed: then steps of
         # equal chance happen together or not at all.
         self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        out = self.steps(image=_to_array(sample), bboxes=boxes, index=np.arange(len(boxes)))
+        corners = _corners(sample.proposals)
+        out = self.steps(image=_to_array(sample), bboxes=boxes, index=np.arange(len(boxes)), keypoints=corners)
         index = torch.as_tensor(np.asarray(out["index"], dtype=np.int64))
         new_boxes = torch.as_tensor(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4))
-        return _changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), None)
+        proposals = None if sample.proposals is None else _from_corners(out["keypoints"], out["image"].shape[:2])
+        return _changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), proposals)
+
+
+def _corners(proposals: torch.Tensor | None) -> NDArray[np.float32]:
+    """Two opposite corners of each proposal (2N, 2), where albumentations has pixel 0's centre at 0.
+
+    As points they are carried along without a say in the change: a crop that keeps all objects need not keep them.
+    """
+    if proposals is None:
+        return np.zeros((0, 2), dtype=np.float32)
+    return np.asarray(proposals.reshape(-1, 2).numpy() - 0.5, dtype=np.float32)
+
+
+def _from_corners(points: NDArray[np.float32], size: Size) -> torch.Tensor:
+    """What is left of the proposals in a picture of `size`: (N, 4)."""
+    pairs = torch.as_tensor(np.asarray(points, dtype=np.float32).reshape(-1, 2, 2)) + 0.5
+    boxes = box_ops.clip(torch.cat([pairs.amin(dim=1), pairs.amax(dim=1)], dim=1), torch.tensor(size))
+    return boxes[box_ops.long_enough(boxes, 0)]
 
 
 def _to_array(sample: Sample) -> NDArray[np.uint8]:

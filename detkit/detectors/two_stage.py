@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from detkit.backbones.backbone import Backbone
 from detkit.heads.proposals import ProposalSource
 from detkit.heads.roi_head import RoIHead
-from detkit.structures import Batch, Clock, Detections, Losses, no_clock
+from detkit.structures import Batch, Clock, Detections, Features, Losses, no_clock
 
 
 class TwoStageDetector(nn.Module):
@@ -20,7 +20,7 @@ class TwoStageDetector(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """The losses of a batch with targets, whether in training mode or not."""
-        features = self._features(batch)
+        features = self.extract(batch)
         proposals, losses = self.proposals.learn(features, batch)
         return losses | self.head.loss(features, proposals, batch)
 
@@ -40,17 +40,19 @@ class TwoStageDetector(nn.Module):
 
         Always D = max_detections rows an image; a score of 0 marks padding. torch.export can follow it.
         """
-        with clock("backbone"):
-            features = self._features(batch)
-        with clock("rpn"):
-            proposals, real = self.proposals.propose(features, batch.sizes)
-        with clock("head"):
+        with clock("convolution"):
+            features = self.extract(batch)
+        with clock("proposals"):
+            proposals, real = self.proposals.propose(features, batch)
+        with clock("regions"):
             scores, boxes = self.head.score(features, proposals)
         with clock("nms"):
             chosen = [self.head.select(scores[i], boxes[i], real[i], batch.sizes[i]) for i in range(len(batch))]
             found_boxes, found_scores, found_labels = zip(*chosen, strict=True)
             return torch.stack(found_boxes), torch.stack(found_scores), torch.stack(found_labels)
 
-    def _features(self, batch: Batch) -> Tensor:
+    def extract(self, batch: Batch) -> Features:
+        """What is computed once an image."""
         images = self.preprocess(batch.images, batch.sizes).to(memory_format=torch.channels_last)
-        return torch.as_tensor(self.features(images))
+        features: Features = self.features(images)
+        return features

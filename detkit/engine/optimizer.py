@@ -12,6 +12,10 @@ class ParameterRule:
     weight_decay: float
     bias_rate: float  # factor on the rate of biases (Caffe: 2)
     decay_norm_and_bias: bool  # whether vectors (biases, scales of a norm) decay like weights
+    new_layer_rate: float = 1.0  # factor on the rate of NEW_LAYERS (R-CNN: 10)
+
+
+NEW_LAYERS = ("head.classifier.", "head.regressor.")  # what no ImageNet weights can be had for
 
 
 def parameter_groups(model: nn.Module, rule: ParameterRule) -> list[dict[str, object]]:
@@ -20,8 +24,10 @@ def parameter_groups(model: nn.Module, rule: ParameterRule) -> list[dict[str, ob
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 or rule.decay_norm_and_bias
-            key = (rule.bias_rate if name.rpartition(".")[2] == "bias" else 1.0, rule.weight_decay if decays else 0.0)
-            groups.setdefault(key, []).append(parameter)
+            scale = rule.bias_rate if name.rpartition(".")[2] == "bias" else 1.0
+            if name.startswith(NEW_LAYERS):
+                scale *= rule.new_layer_rate
+            groups.setdefault((scale, rule.weight_decay if decays else 0.0), []).append(parameter)
     return [
         {"params": parameters, "lr": rule.lr * scale, "lr_scale": scale, "weight_decay": decay}
         for (scale, decay), parameters in groups.items()

@@ -13,7 +13,7 @@ from detkit.ops import boxes as box_ops
 from detkit.ops.losses import smooth_l1_sum
 from detkit.ops.matching import match, sample
 from detkit.ops.pooling import RegionPool, as_regions
-from detkit.structures import Batch, Losses, Target
+from detkit.structures import Batch, Features, Losses, Target
 
 SMOOTH_L1_BETA = 1.0  # Fast R-CNN, equation 3
 
@@ -51,12 +51,16 @@ class RoIHead(nn.Module):
         box_std: tuple[float, float, float, float],
         training: HeadTraining,
         rule: DetectionRule,
+        regions_at_once: int | None = None,
     ) -> None:
-        """`box_std`: offsets are learned divided by it; `class_agnostic`: one box a region instead of one a class."""
+        """`box_std`: offsets are learned divided by it; `class_agnostic`: one box a region instead of one a class.
+
+        `regions_at_once`: regions that go through the tail together when detecting; None: all of a batch.
+        """
         super().__init__()
         self.pool, self.tail = pool, tail
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
-        self.settings, self.rule = training, rule
+        self.settings, self.rule, self.regions_at_once = training, rule, regions_at_once
         self.register_buffer("box_std", torch.tensor(box_std), persistent=False)
         self.classifier = nn.Linear(tail_dim, num_classes + 1)
         self.regressor = nn.Linear(tail_dim, 4 * (1 if class_agnostic else num_classes))
@@ -65,7 +69,7 @@ class RoIHead(nn.Module):
         nn.init.zeros_(self.classifier.bias)
         nn.init.zeros_(self.regressor.bias)
 
-    def loss(self, features_BCHW: Tensor, proposals: list[Tensor], batch: Batch) -> Losses:
+    def loss(self, features: Features, proposals: list[Tensor], batch: Batch) -> Losses:
         """Softmax loss over the sampled regions and smooth L1 over the foreground ones, both per sampled region."""
         assert batch.targets is not None
         drawn = [
@@ -73,7 +77,7 @@ class RoIHead(nn.Module):
             for boxes, target, size in zip(proposals, batch.targets, batch.sizes, strict=True)
         ]
         labels, goals = (torch.cat([d[i] for d in drawn]) for i in (1, 2))  # (R,) (R, 4)
-        logits, offsets = self.predict(features_BCHW, as_regions([d[0] for d in drawn]))
+        logits, offsets = self.predict(features, as_regions([d[0] for d in drawn]))
         foreground = (labels < self.num_classes).nonzero().flatten()
         column = torch.zeros_like(labels) if self.class_agnostic else labels
         box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], SMOOTH_L1_BETA)
@@ -82,19 +86,20 @@ class RoIHead(nn.Module):
             "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
         }
 
-    def predict(self, features_BCHW: Tensor, regions_R5: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, features: Features, regions_R5: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4)."""
-        pooled = self.pool(features_BCHW, regions_R5).to(memory_format=torch.channels_last)
+        pooled = self.pool(features, regions_R5).to(memory_format=torch.channels_last)
         regions_RD = self.tail(pooled)
         logits, offsets = self.classifier(regions_RD), self.regressor(regions_RD)
         return logits.float(), offsets.float().view(logits.shape[0], -1, 4)
 
-    def score(self, features_BCHW: Tensor, boxes_BK4: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, features: Features, boxes_BK4: Tensor) -> tuple[Tensor, Tensor]:
         """Class probabilities (B, K, C + 1) and refined boxes (B, K, C or 1, 4) of the regions."""
         batch, count, _ = boxes_BK4.shape
         image = torch.arange(batch, device=boxes_BK4.device, dtype=boxes_BK4.dtype).view(-1, 1, 1)
         regions = torch.cat([image.expand(-1, count, 1), boxes_BK4], dim=2).view(-1, 5)
-        logits, offsets = self.predict(features_BCHW, regions)
+        parts = torch.split(regions, self.regions_at_once or len(regions))
+        logits, offsets = (torch.cat(p) for p in zip(*(self.predict(features, part) for part in parts), strict=True))
         refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std)
         return logits.softmax(dim=1).view(batch, count, -1), refined.view(batch, count, -1, 4)
 

@@ -14,7 +14,7 @@ from detkit.ops import boxes as box_ops
 from detkit.ops.anchors import cell_anchors, grid_anchors
 from detkit.ops.losses import smooth_l1_sum
 from detkit.ops.matching import match, sample
-from detkit.structures import Batch, Losses, Target
+from detkit.structures import Batch, Features, Losses, Pyramid, Target
 
 SMOOTH_L1_BETA = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN
 
@@ -24,6 +24,7 @@ class Anchors:
     sizes: Sequence[float]  # px, square root of the area
     ratios: Sequence[float]  # height / width
     stride: int  # px between cells
+    offset: float = 0.0  # px where the first cell begins
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class RPN(nn.Module):
         test: Selection,
     ) -> None:
         super().__init__()
-        self.stride = anchors.stride
+        self.stride, self.offset = anchors.stride, anchors.offset
         self.settings, self.train_selection, self.test_selection = training, train, test
         self.register_buffer("cell", cell_anchors(anchors.sizes, anchors.ratios), persistent=False)
         self.conv = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
@@ -74,17 +75,27 @@ class RPN(nn.Module):
             nn.init.normal_(layer.weight, std=0.01)  # section 3.1.3
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def learn(self, features_BCHW: Tensor, batch: Batch) -> tuple[list[Tensor], Losses]:
+    def learn(self, features: Features, batch: Batch) -> tuple[list[Tensor], Losses]:
         assert batch.targets is not None
-        logits, offsets, anchors = self.predict(features_BCHW)
+        logits, offsets, anchors = self.predict(_base(features))
         with torch.no_grad():
-            boxes, real = self._select(logits.detach(), offsets.detach(), anchors, batch.sizes, self.train_selection)
-        proposals = [b[r] for b, r in zip(boxes, real, strict=True)]
+            boxes, scores = _select(logits.detach(), offsets.detach(), anchors, batch.sizes, self.train_selection)
+        proposals = [b[s > -torch.inf] for b, s in zip(boxes, scores, strict=True)]
         return proposals, self._loss(logits, offsets, anchors, batch)
 
-    def propose(self, features_BCHW: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-        logits, offsets, anchors = self.predict(features_BCHW)
-        return self._select(logits, offsets, anchors, sizes, self.test_selection)
+    def loss(self, features: Features, batch: Batch) -> Losses:
+        """The losses alone: for training the RPN by itself (section 3.2, steps 1 and 3)."""
+        assert batch.targets is not None
+        return self._loss(*self.predict(_base(features)), batch)
+
+    def propose(self, features: Features, batch: Batch) -> tuple[Tensor, Tensor]:
+        boxes, scores = self.rank(features, batch.sizes, self.test_selection)
+        return boxes, scores > -torch.inf
+
+    def rank(self, features: Features, sizes: Tensor, selection: Selection) -> tuple[Tensor, Tensor]:
+        """Proposals (B, K, 4) and their objectness logits (B, K), best first; -inf marks padding."""
+        logits, offsets, anchors = self.predict(_base(features))
+        return _select(logits, offsets, anchors, sizes, selection)
 
     def predict(self, features_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Objectness logits (B, N), offsets (B, N, 4) and the anchors (N, 4) they belong to."""
@@ -92,14 +103,7 @@ class RPN(nn.Module):
         hidden = F.relu(self.conv(features_BCHW))
         logits = self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1)
         offsets = self.offsets(hidden).view(batch, -1, 4, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)
-        return logits.float(), offsets.float(), grid_anchors(self.cell, height, width, self.stride)
-
-    def _select(
-        self, logits: Tensor, offsets: Tensor, anchors: Tensor, sizes: Tensor, selection: Selection
-    ) -> tuple[Tensor, Tensor]:
-        chosen = [_select_one(logits[i], offsets[i], anchors, sizes[i], selection) for i in range(len(logits))]
-        boxes, real = zip(*chosen, strict=True)
-        return torch.stack(boxes), torch.stack(real)
+        return logits.float(), offsets.float(), grid_anchors(self.cell, height, width, self.stride, self.offset)
 
     def _loss(self, logits: Tensor, offsets: Tensor, anchors: Tensor, batch: Batch) -> Losses:
         """Cross-entropy over the sampled anchors and smooth L1 over the positive ones, both per sampled anchor.
@@ -140,10 +144,22 @@ class RPN(nn.Module):
         return candidates[positive], candidates[negative], index_of_all
 
 
+def _base(features: Features) -> Tensor:
+    return features.base if isinstance(features, Pyramid) else features
+
+
+def _select(
+    logits: Tensor, offsets: Tensor, anchors: Tensor, sizes: Tensor, selection: Selection
+) -> tuple[Tensor, Tensor]:
+    chosen = [_select_one(logits[i], offsets[i], anchors, sizes[i], selection) for i in range(len(logits))]
+    boxes, scores = zip(*chosen, strict=True)
+    return torch.stack(boxes), torch.stack(scores)
+
+
 def _select_one(
     logits: Tensor, offsets: Tensor, anchors: Tensor, size: Tensor, selection: Selection
 ) -> tuple[Tensor, Tensor]:
-    """The best proposals of one image, (K, 4) and which are real (K,).
+    """The best proposals of one image (K, 4) and their scores (K,), -inf for padding.
 
     Pure tensor code with an output shape that depends on no value, so that torch.export can follow: what is too small
     or suppressed sinks to a score of -inf instead of being taken out.
@@ -155,4 +171,4 @@ def _select_one(
     kept[box_ops.nms(boxes, scores, selection.nms_iou)] = True
     scores = torch.where(kept, scores, -torch.inf)
     scores, best = scores.topk(min(selection.after_nms, scores.shape[0]))
-    return boxes[best], scores > -torch.inf
+    return boxes[best], scores

@@ -44,7 +44,7 @@ def precision_recall(result: VocResult) -> Figure:
         axes.plot([recall for recall, _ in points], [precision for _, precision in points], color=ACCENT, linewidth=1.4)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
         axes.set_title(f"{name[:24]}  {100 * (one.ap or 0.0):.1f}", fontsize=9, parse_math=False)
-        _plain(axes)
+        plain(axes)
     figure.supxlabel("recall", fontsize=9, y=0.1 / height, va="bottom")
     figure.supylabel("precision", fontsize=9, x=0.1 / width, ha="left")
     return figure
@@ -98,11 +98,11 @@ def _curves(log: Sequence[LogRow], keys: Sequence[str]) -> Figure:
         legend = axes.legend(axes.get_lines(), names, fontsize=8, frameon=False, labelcolor=INK)
         for text in legend.get_texts():
             text.set_parse_math(False)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
     """Thin axes on two sides and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#8888")

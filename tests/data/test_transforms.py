@@ -218,8 +218,32 @@ def test_scale_jitter_is_shared_by_a_batch_and_log_uniform() -> None:
     assert len({change(sample, seed, batch_seed=7).image.shape for seed in SEEDS}) == 1
 
 
-def test_proposals_are_refused_where_they_would_be_left_behind() -> None:
-    sample = replace(picture(10, 10, []), proposals=torch.zeros(1, 4))
-    with pytest.raises(ValueError, match="image a: random changes do not carry proposals"):
-        changes(horizontal_flip=0.5)(sample, 0, 0)
-    assert changes()(sample, 0, 0).proposals is sample.proposals
+@pytest.mark.parametrize("seed", SEEDS)
+def test_proposals_follow_the_picture_as_its_objects_do(seed: int) -> None:
+    boxes = [[3.0, 4, 12, 9], [20, 11, 27, 23], [0, 0, 30, 24]]
+    sample = replace(picture(24, 30, boxes), proposals=torch.tensor(boxes))
+    changed = changes(**(GEOMETRY | {"safe_crop": 0.0}))(sample, seed, 0)
+    torch.testing.assert_close(changed.proposals, changed.target.boxes, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crop_cuts_proposals_and_does_not_keep_them(seed: int) -> None:
+    sample = picture(60, 80, [[30, 20, 50, 40]])
+    proposals = torch.tensor([[30.0, 20, 50, 40], [0, 0, 80, 60], [0, 0, 1, 1]])
+    changed = changes(safe_crop=1.0)(replace(sample, proposals=proposals), seed, 0)
+    height, width = changed.image.shape[1:]
+    assert changes(safe_crop=1.0)(sample, seed, 0).image.shape == changed.image.shape
+    torch.testing.assert_close(changed.proposals[0], changed.target.boxes[0], atol=1e-4, rtol=0)
+    assert changed.proposals[1].tolist() == [0, 0, width, height]
+    assert len(changed.proposals) == 2 or (height, width) == (60, 80)
+
+
+def test_pictures_without_proposals_have_none_and_no_proposals_stay_none() -> None:
+    sample = picture(10, 12, [[1, 1, 5, 5]])
+    assert changes(horizontal_flip=1.0)(sample, 0, 0).proposals is None
+    assert changes(horizontal_flip=1.0)(replace(sample, proposals=torch.zeros(0, 4)), 0, 0).proposals.shape == (0, 4)
+
+
+def test_a_resize_of_none_leaves_the_picture_as_it_is() -> None:
+    sample = picture(10, 12, [[1, 1, 5, 5]])
+    assert Resize(None, 5)(sample) is sample

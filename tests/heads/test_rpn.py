@@ -18,6 +18,11 @@ KEEP_ALL = Selection(before_nms=10_000, after_nms=10_000, nms_iou=1.0, min_side=
 CHANNELS = 4
 
 
+def batch_of(sizes: Tensor) -> Batch:
+    """Pictures of the sizes, without pixels: all that proposing reads of them."""
+    return Batch(torch.zeros(len(sizes), 3, 0, 0, dtype=torch.uint8), sizes, sizes, ("",) * len(sizes))
+
+
 def rpn(
     anchors: Anchors = ANCHORS,
     training: RPNTraining = TRAINING,
@@ -76,7 +81,7 @@ def test_the_best_proposal_is_the_anchor_of_the_best_logit(row: int, column: int
     size, ratio = [(s, r) for s in ANCHORS.sizes for r in ANCHORS.ratios][anchor]
     x, y, w, h = 16 * column + 8, 16 * row + 8, size / math.sqrt(ratio), size * math.sqrt(ratio)
     clipped = [max(x - w / 2, 0), max(y - h / 2, 0), min(x + w / 2, 80), min(y + h / 2, 48)]
-    boxes, real = model.propose(image, torch.tensor([[48, 80]]))
+    boxes, real = model.propose(image, batch_of(torch.tensor([[48, 80]])))
     torch.testing.assert_close(boxes[0, 0], torch.tensor(clipped))
     assert bool(real[0, 0])
 
@@ -85,7 +90,7 @@ def test_offsets_move_the_anchor_they_belong_to() -> None:
     # Anchor 1 of the cell in row 1, column 2: 16 x 16 px round (40, 24). Moved by half its side to the right and a
     # quarter up, twice as wide and half as high: 32 x 8 px round (48, 20).
     model, image = marked(1, 2, 1, (0.5, -0.25, math.log(2), math.log(0.5)))
-    boxes, _ = model.propose(image, torch.tensor([[48, 80]]))
+    boxes, _ = model.propose(image, batch_of(torch.tensor([[48, 80]])))
     torch.testing.assert_close(boxes[0, 0], torch.tensor([32.0, 16, 64, 24]))
     _, offsets, _ = model.predict(image)
     moved = offsets.abs().sum(dim=2).nonzero().tolist()
@@ -173,7 +178,7 @@ def test_training_and_testing_select_by_their_own_counts() -> None:
     maps, sizes = features(2, 3, 5), torch.tensor([[48, 80]] * 2)
     proposals, _ = model.learn(maps, batch(target(), target(), size=(48, 80)))
     assert [tuple(boxes.shape) for boxes in proposals] == [(20, 4)] * 2
-    boxes, real = model.propose(maps, sizes)
+    boxes, real = model.propose(maps, batch_of(sizes))
     assert boxes.shape == (2, 10, 4) and bool(real.all())
     for image in range(2):
         torch.testing.assert_close(boxes[image], proposals[image][:10])  # best first, and the best of both are the same
@@ -211,7 +216,7 @@ def test_selection_is_the_plain_one_and_the_rest_is_padding(rule: Selection) -> 
     for layer in (model.objectness, model.offsets):
         torch.nn.init.normal_(layer.weight, std=3.0)
     maps = features(2, 3, 5)
-    boxes, real = model.propose(maps, torch.tensor([[44, 70]] * 2))
+    boxes, real = model.propose(maps, batch_of(torch.tensor([[44, 70]] * 2)))
     assert boxes.shape == (2, min(rule.after_nms, rule.before_nms), 4)
     with torch.no_grad():
         for image in range(2):
@@ -224,7 +229,7 @@ def test_selection_is_the_plain_one_and_the_rest_is_padding(rule: Selection) -> 
 def test_proposals_of_wild_offsets_are_no_nan() -> None:
     model = rpn(test=Selection(60, 30, 0.7, 4.0))
     torch.nn.init.normal_(model.offsets.weight, std=1e6)
-    boxes, real = model.propose(features(1, 3, 5) * 100, torch.tensor([[48, 80]]))
+    boxes, real = model.propose(features(1, 3, 5) * 100, batch_of(torch.tensor([[48, 80]])))
     assert bool(boxes.isfinite().all())
     sides = (boxes[..., 2:] - boxes[..., :2])[real]
     assert bool((sides >= 4).all())
@@ -234,6 +239,6 @@ def test_proposals_of_wild_offsets_are_no_nan() -> None:
 def test_too_small_proposals_are_padding() -> None:
     model = silent(rpn(ONE_ANCHOR, test=replace(KEEP_ALL, min_side=10.0)))
     # Cells of 16 px in a picture of 25 x 16: the second column is clipped to 9 px.
-    boxes, real = model.propose(features(1, 1, 2), torch.tensor([[16, 25]]))
+    boxes, real = model.propose(features(1, 1, 2), batch_of(torch.tensor([[16, 25]])))
     assert real.tolist() == [[True, False]]
     assert boxes[0, 0].tolist() == [0, 0, 16, 16]

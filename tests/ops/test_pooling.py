@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from detkit.ops.pooling import RoIAlign, RoIMaxPool, as_regions
+from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop, as_regions
+from detkit.structures import Pyramid
 
 STRIDE = 16
+Box = tuple[float, float, float, float]
 
 
 def plain_round(x: float) -> int:
@@ -48,9 +50,9 @@ def bilinear(features_CHW: Tensor, y: float, x: float) -> Tensor:
     return upper * (1 - down) + lower * down
 
 
-def plain_align(features_CHW: Tensor, box: tuple[float, float, float, float], size: int, sampling: int) -> Tensor:
+def plain_align(features_CHW: Tensor, box: Box, size: int, sampling: int, stride: int = STRIDE) -> Tensor:
     """RoIAlign of Mask R-CNN, section 3: the mean of regularly spaced samples in each bin. (C, P, P)"""
-    x1, y1, x2, y2 = (value / STRIDE - 0.5 for value in box)  # a pixel's centre is half a pixel from its corner
+    x1, y1, x2, y2 = (value / stride - 0.5 for value in box)  # a pixel's centre is half a pixel from its corner
     bin_h, bin_w = (y2 - y1) / size, (x2 - x1) / size
     samples_h, samples_w = (sampling or math.ceil(length) for length in (bin_h, bin_w))
     rows = []
@@ -65,6 +67,27 @@ def plain_align(features_CHW: Tensor, box: tuple[float, float, float, float], si
             ]
             rows.append(torch.stack(points).mean(dim=0))
     return torch.stack(rows, dim=1).reshape(-1, size, size)
+
+
+def plain_pyramid(features_CHW: Tensor, box: Box, levels: tuple[int, ...]) -> Tensor:
+    """SPPNet, appendix A and section 2.2: cells floor(x1 / S) + 1 to ceil(x2 / S) - 1, then n x n bins. (C, cells)"""
+    spans = []
+    for start, end, limit in ((box[1], box[3], 8), (box[0], box[2], 10)):  # the map has 8 rows and 10 columns
+        first, last = math.floor(start / STRIDE) + 1, math.ceil(end / STRIDE) - 1
+        if last < first:  # no cell: the one at the middle
+            first = last = math.floor((start + end) / 2 / STRIDE)
+        spans.append((min(first, limit - 1), min(last, limit - 1)))
+    (top, bottom), (left, right) = spans
+    inside = features_CHW[:, top : bottom + 1, left : right + 1]
+    _, height, width = inside.shape
+    bins = []
+    for n in levels:
+        for i in range(n):
+            for j in range(n):
+                rows = slice(i * height // n, -(-(i + 1) * height // n))  # floor and ceil in whole numbers
+                columns = slice(j * width // n, -(-(j + 1) * width // n))
+                bins.append(inside[:, rows, columns].amax(dim=(1, 2)))
+    return torch.stack(bins, dim=1)
 
 
 def features(channels: int = 2, height: int = 8, width: int = 10) -> Tensor:
@@ -142,3 +165,139 @@ def test_no_regions_batches_and_gradient(pool: RoIMaxPool | RoIAlign) -> None:
     torch.testing.assert_close(together, torch.cat(one_by_one))
     together.sum().backward()
     assert maps.grad is not None and bool(maps.grad.isfinite().all()) and bool((maps.grad != 0).any())
+
+
+# Where the grid does not begin with the image
+
+
+@pytest.mark.parametrize("kind", [RoIMaxPool, RoIAlign, PyramidPool])
+def test_an_offset_grid_is_the_grid_moved(kind: type[RegionPool]) -> None:
+    def pool(offset: float) -> RegionPool:
+        if kind is PyramidPool:
+            return PyramidPool((3, 1), STRIDE, offset)
+        return RoIAlign(3, STRIDE, 2, offset) if kind is RoIAlign else RoIMaxPool(3, STRIDE, offset)
+
+    maps = features()
+    regions = torch.tensor([[1.0, *box] for box in random_boxes(20)])
+    moved = regions + torch.tensor([0, 23.5, 23.5, 23.5, 23.5])
+    torch.testing.assert_close(pool(23.5)(maps, moved), pool(0.0)(maps, regions), atol=1e-5, rtol=0)
+    assert not torch.allclose(pool(23.5)(maps, regions), pool(0.0)(maps, regions))
+
+
+# R-CNN's warped crops
+
+
+def test_a_crop_shows_the_box_and_its_context_by_hand() -> None:
+    """8 px with 2 of context leave 4 for the box of 40 x 20 px: a crop's pixel is 10 x 5 px of the image."""
+    x = (torch.arange(200) + 0.5).expand(100, 200)  # each pixel holds where its centre is
+    y = (torch.arange(100) + 0.5)[:, None].expand(100, 200)
+    crop = WarpedCrop(side=8, context=2)(torch.stack([x, y])[None], torch.tensor([[0.0, 60, 30, 100, 50]]))
+    torch.testing.assert_close(crop[0, 0], (60 - 20 + 5 + 10 * torch.arange(8.0)).expand(8, 8))
+    torch.testing.assert_close(crop[0, 1], (30 - 10 + 2.5 + 5 * torch.arange(8.0))[:, None].expand(8, 8))
+
+
+def test_a_crop_holds_the_mean_beyond_the_image() -> None:
+    """The box fills the right half of an image of ones; beyond it there is 0, from the first pixel on."""
+    image = torch.ones(1, 1, 40, 80)
+    crop = WarpedCrop(side=8, context=2)(image, torch.tensor([[0.0, 40, 0, 80, 40]]))[0, 0]  # 10 px a pixel
+    inside = torch.zeros(8, 8)
+    inside[2:6, :6] = 1
+    # Where the image ends, the outermost sample lies half a pixel outside and may see half of the image's last pixel.
+    torch.testing.assert_close(crop, inside, atol=0.06, rtol=0)
+    assert crop[0].tolist() == crop[7].tolist() == [0.0] * 8
+    padded = torch.nn.functional.pad(image, (0, 30, 0, 50))  # as in a batch with a larger image
+    torch.testing.assert_close(WarpedCrop(8, 2)(padded, torch.tensor([[0.0, 40, 0, 80, 40]]))[0, 0], crop)
+
+
+@pytest.mark.parametrize("side", [4, 31])  # of boxes up to 60 px: averaged, and interpolated
+def test_crops_are_the_plain_ones(side: int) -> None:
+    images = torch.randn(2, 3, 50, 60, generator=torch.Generator().manual_seed(0))
+    boxes = [(5.5, 10.25, 30, 45), (0, 0, 60, 50), (52, 3, 60, 9.5)]
+    context = 1
+    crops = WarpedCrop(side, context)(images, torch.tensor([[1, *box] for box in boxes]))
+    assert crops.shape == (3, 3, side, side)
+    framed = torch.nn.functional.pad(images[1].double(), (40, 40, 40, 40))
+    for crop, (x1, y1, x2, y2) in zip(crops, boxes, strict=True):
+        # R-CNN, appendix A: `context` px of the crop around the box, which fills the other side - 2 * context.
+        dx, dy = ((high - low) * context / (side - 2 * context) for low, high in ((x1, x2), (y1, y2)))
+        widened = (40 + x1 - dx, 40 + y1 - dy, 40 + x2 + dx, 40 + y2 + dy)
+        torch.testing.assert_close(crop, plain_align(framed, widened, side, 0, stride=1).float(), atol=1e-4, rtol=1e-4)
+
+
+# SPPNet's pyramid
+
+
+def test_the_pyramid_is_the_plain_one() -> None:
+    maps, levels = features(), (6, 3, 2, 1)
+    pool = PyramidPool(levels, STRIDE)
+    assert pool.cells == 50
+    edges = [(0.0, 0.0, 160.0, 128.0), (16.0, 32.0, 48.0, 64.0), (33.0, 20.0, 46.0, 30.0), (150.0, 120.0, 160.0, 128.0)]
+    boxes = [*edges, *([value + 0.25 for value in box] for box in random_boxes(40, 159, 127))]
+    pooled = pool(maps, torch.tensor([[1, *box] for box in boxes]))
+    assert pooled.shape == (len(boxes), 2, 50, 1)
+    for of_box, box in zip(pooled, boxes, strict=True):
+        assert torch.equal(of_box[..., 0], plain_pyramid(maps[1], tuple(box), levels)), box
+    assert pool(maps, torch.zeros(0, 5)).shape == (0, 2, 50, 1)
+
+
+# Several image sizes: SPPNet's nearest, NoC's maxout
+
+SIDE = 64.0
+FACTORS = (0.5, 1.0, 2.0)
+CHOSEN = {  # side of a square region -> nearest, the two of maxout
+    4: (2, (1, 2)),
+    32: (2, (1, 2)),
+    40: (2, (1, 2)),  # areas 1600 and 6400, which is 2304 above 4096: less than the 2496 below
+    41: (1, (1, 2)),
+    50: (1, (1, 2)),
+    64: (1, None),  # the one in the middle: both pairs are as good
+    80: (1, (0, 1)),
+    82: (0, (0, 1)),  # areas 1681 and 6724: nearer in area, though 41 is further from 64 than 82 is
+    500: (0, (0, 1)),
+}
+
+
+def one_hot_pyramid() -> Pyramid:
+    """Map i has 1 in channel i and 0 elsewhere: what is pooled shows where it is from."""
+    sizes = [(int(8 * f), int(10 * f)) for f in FACTORS]
+    maps = [torch.eye(3)[i].view(1, 3, 1, 1).expand(2, 3, *size).contiguous() for i, size in enumerate(sizes)]
+    return Pyramid(tuple(maps), FACTORS)
+
+
+def test_which_sizes_a_region_is_pooled_from() -> None:
+    regions = torch.tensor([[0.0, 0, 0, side, side] for side in CHOSEN])
+    nearest = PyramidLevels(RoIMaxPool(1, STRIDE), "nearest", SIDE)(one_hot_pyramid(), regions).flatten(1)
+    maxout = PyramidLevels(RoIMaxPool(1, STRIDE), "maxout", SIDE)(one_hot_pyramid(), regions).flatten(1)
+    for side, near, pair in zip(CHOSEN, nearest, maxout, strict=True):
+        one, two = CHOSEN[side]
+        assert near.nonzero().flatten().tolist() == [one], side
+        assert two is None or pair.nonzero().flatten().tolist() == list(two), side
+    assert sorted(maxout[5].tolist()) == [0, 1, 1]
+
+
+@pytest.mark.parametrize("combine", ["nearest", "maxout"])
+def test_regions_are_pooled_at_their_sizes_in_the_order_given(combine: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 2, int(8 * f), int(10 * f), generator=generator) for f in FACTORS]
+    pool = RoIAlign(2, STRIDE, 2)
+    regions = torch.tensor([[i % 2, *box] for i, box in enumerate(random_boxes(40))])
+    pooled = PyramidLevels(pool, combine, SIDE)(Pyramid(tuple(maps), FACTORS), regions.float())
+    for region, found in zip(regions.tolist(), pooled, strict=True):
+        side = math.sqrt((region[3] - region[1]) * (region[4] - region[2]))
+        if combine == "nearest":
+            used = [min(range(3), key=lambda i: abs((side * FACTORS[i]) ** 2 - SIDE**2))]
+        else:
+            used = [0, 1] if side > SIDE else [1, 2]
+        at = [torch.tensor([[region[0], *(value * FACTORS[i] for value in region[1:])]]).float() for i in used]
+        expected = torch.stack([pool(maps[i], scaled)[0] for i, scaled in zip(used, at, strict=True)]).amax(dim=0)
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("combine", ["nearest", "maxout"])
+def test_one_size_and_no_regions(combine: str) -> None:
+    pool = RoIMaxPool(3, STRIDE)
+    levels = PyramidLevels(pool, combine, SIDE)
+    assert levels.cells == 9
+    assert levels(one_hot_pyramid(), torch.zeros(0, 5)).shape == (0, 3, 3, 3)
+    maps, regions = features(), torch.tensor([[0.0, 0, 0, 30, 30], [1, 5, 5, 100, 90]])
+    assert torch.equal(levels(Pyramid((maps,), (1.0,)), regions), pool(maps, regions))

@@ -1,0 +1,179 @@
+"""Proposals on disk: one SQLite database a split, which any language can read.
+
+Table `proposals`: image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER (px of the picture they were made for),
+boxes BLOB (little-endian float32, 4 a box: x1, y1, x2, y2 px, 0-based, x2 and y2 just outside), scores BLOB (float32,
+one a box, falling), seconds REAL (of one core). Table `source`: one row, name TEXT: what made them, such as
+"selective_search_fast". Every image is one transaction: a kill leaves whole images, and the same command goes on.
+"""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detkit.data.dataset import DetectionDataset
+from detkit.structures import Sample, Size, Target
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS source (name TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS proposals (
+    image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER, boxes BLOB, scores BLOB, seconds REAL
+);
+"""
+BUSY_SECONDS = 60.0  # wait for another process that writes
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The proposals of one image, best first, in px of the picture as stored."""
+
+    boxes: Tensor  # (N, 4) float32
+    scores: Tensor  # (N,) float32
+    size: Size
+    seconds: float  # one core took to make them
+
+
+class ProposalFile:
+    """A file of proposals, for reading; `create` opens one for writing, too."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ValueError for what is no such file."""
+        self.path = path
+        self._connections: dict[int, sqlite3.Connection] = {}  # one a process: a fork must not share them
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file of proposals; make it with tools/make_proposals.py")
+        rows = self._query("SELECT name FROM source")
+        if len(rows) != 1:
+            raise ValueError(f"{path}: not a whole file of proposals: it does not name its source")
+        self.source = str(rows[0][0])
+
+    @staticmethod
+    def create(path: Path, source: str) -> "ProposalFile":
+        """Open `path` to add proposals of `source`, be it new or begun. Raises ValueError for one of another source."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
+                connection.executescript(SCHEMA)
+                connection.execute("INSERT INTO source SELECT ? WHERE NOT EXISTS (SELECT 1 FROM source)", (source,))
+            connection.close()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{path}: not a file of proposals ({error})") from error
+        file = ProposalFile(path)
+        if file.source != source:
+            raise ValueError(f"{path}: holds proposals of {file.source}, not of {source}; name another file")
+        return file
+
+    def image_ids(self) -> set[str]:
+        return {str(row[0]) for row in self._query("SELECT image_id FROM proposals")}
+
+    def seconds(self) -> dict[str, float]:
+        """What one core took for each image."""
+        return {str(name): float(s) for name, s in self._query("SELECT image_id, seconds FROM proposals")}
+
+    def read(self, image_id: str) -> Proposals | None:
+        """The proposals of an image; None when the file has none for it."""
+        rows = self._query(
+            "SELECT boxes, scores, height, width, seconds FROM proposals WHERE image_id = ?", (image_id,)
+        )
+        if not rows:
+            return None
+        boxes, scores, height, width, seconds = rows[0]
+        try:
+            array = np.frombuffer(boxes, "<f4").reshape(-1, 4).astype(np.float32)
+            ranks = np.frombuffer(scores, "<f4").astype(np.float32)
+            whole = len(array) == len(ranks) and bool(np.isfinite(array).all())
+        except (TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{self.path}: the proposals of image {image_id} are damaged; delete the file")
+        return Proposals(torch.from_numpy(array), torch.from_numpy(ranks), (int(height), int(width)), float(seconds))
+
+    def write(
+        self, image_id: str, boxes: NDArray[np.float32], scores: NDArray[np.float32], size: Size, seconds: float
+    ) -> None:
+        """Add or replace the proposals of an image: boxes (N, 4), scores (N,), best first."""
+        row = (
+            image_id,
+            *size,
+            np.asarray(boxes, "<f4").tobytes(),
+            np.asarray(scores, "<f4").tobytes(),
+            round(seconds, 4),
+        )
+        connection = self._connection()
+        with connection:
+            connection.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "source": self.source, "_connections": {}}
+
+    def _connection(self) -> sqlite3.Connection:
+        process = os.getpid()
+        if process not in self._connections:
+            self._connections[process] = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+        return self._connections[process]
+
+    def _query(self, sql: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection().execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"{self.path}: not a file of proposals, or damaged ({error})") from error
+
+
+class WithProposals:
+    """A data set whose samples carry the best `count` proposals of a file, as a DetectionDataset."""
+
+    def __init__(self, dataset: DetectionDataset, files: Sequence[ProposalFile], count: int) -> None:
+        """Raises ValueError when the files lack an image: it names one, and says how many."""
+        self.dataset, self.count = dataset, count
+        self.classes, self.image_ids = dataset.classes, dataset.image_ids
+        self._file: dict[str, ProposalFile] = {}
+        for file in files:
+            self._file.update(dict.fromkeys(file.image_ids(), file))
+        missing = [image_id for image_id in self.image_ids if image_id not in self._file]
+        if missing:
+            raise ValueError(
+                f"image {missing[0]}{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: no proposals in "
+                f"{', '.join(str(file.path) for file in files)}; make them with tools/make_proposals.py"
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def read(self, index: int) -> Sample:
+        sample = self.dataset.read(index)
+        proposals = self.proposals(index)
+        return Sample(sample.image_id, sample.image, sample.original_size, sample.target, proposals)
+
+    def proposals(self, index: int) -> Tensor:
+        """(N, 4) px of image `index` as stored, best first."""
+        image_id = self.image_ids[index]
+        stored = self._file[image_id].read(image_id)
+        assert stored is not None
+        if stored.size != tuple(self.size(index)):
+            raise ValueError(
+                f"image {image_id}: {self._file[image_id].path} has proposals for a picture of {_shape(stored.size)}, "
+                f"this one is {_shape(self.size(index))}: they belong to another data set"
+            )
+        return stored.boxes[: self.count]
+
+    def seconds(self) -> list[float]:
+        """What one core took to make the proposals of each image."""
+        of_file = {file: file.seconds() for file in set(self._file.values())}
+        return [of_file[self._file[image_id]][image_id] for image_id in self.image_ids]
+
+    def target(self, index: int) -> Target:
+        return self.dataset.target(index)
+
+    def size(self, index: int) -> Size:
+        return self.dataset.size(index)
+
+
+def _shape(size: Size) -> str:
+    return f"{size[1]} x {size[0]} px"

@@ -1,0 +1,132 @@
+"""A run as a row of a comparison, read from its folder: config.yaml, eval/<split>/metrics.json, stages.jsonl."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationError
+
+from detkit.config import read_config
+from detkit.engine.stages import FILE as STAGES_FILE
+from detkit.sections import Config, Published, VocData
+
+PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
+
+
+class Metrics(BaseModel, frozen=True):
+    """A metrics.json, as far as it is compared."""
+
+    metric: str
+    map: float | None  # 0..1
+    ap: dict[str, float | None]
+    images: int
+    split: str
+    seconds_per_image: dict[str, NonNegativeFloat] = {}
+    device: str = ""
+    date: str = ""
+
+
+class Stage(BaseModel, frozen=True):
+    """A line of stages.jsonl: a stage of training, or the part of it since a resume."""
+
+    stage: str
+    seconds: NonNegativeFloat
+    bytes: NonNegativeInt | None = None  # what it keeps on the disk
+
+
+File = TypeVar("File", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class System:
+    """A run, as a row of the tables."""
+
+    name: str
+    model: str  # "fast_rcnn, vgg 16"
+    data: str  # what it was scored on
+    metric: str
+    map: float | None  # 0..1
+    ap: dict[str, float | None]
+    seconds_per_image: dict[str, float]  # those of PARTS that were timed
+    decode: float | None  # seconds an image, not in the parts
+    device: str
+    date: str
+    training_seconds: dict[str, float]  # of each stage, in order
+    disk_bytes: int | None  # of all stages together
+    published: Published | None  # its mAP is in percent
+
+    @property
+    def total(self) -> float | None:
+        """Seconds an image."""
+        return sum(self.seconds_per_image.values()) if self.seconds_per_image else None
+
+    @property
+    def training_total(self) -> float | None:
+        return sum(self.training_seconds.values()) if self.training_seconds else None
+
+
+def read_system(run: Path, name: str, split: str | None) -> System:
+    config = read_config(run / "config.yaml")
+    path = _evaluation(run, split)
+    metrics = _read(Metrics, path.read_text(encoding="utf-8"), str(path))
+    stages = _read_stages(run / STAGES_FILE)
+    seconds = metrics.seconds_per_image
+    parts = {part: seconds[part] for part in PARTS[:-1] if part in seconds}
+    rest = [value for stage, value in seconds.items() if stage not in (*PARTS[:-1], "decode")]
+    training: dict[str, float] = {}
+    disk: dict[str, int] = {}
+    for line in stages:  # what a stage keeps grows from line to line
+        training[line.stage] = training.get(line.stage, 0.0) + line.seconds
+        if line.bytes is not None:
+            disk[line.stage] = max(disk.get(line.stage, 0), line.bytes)
+    return System(
+        name=name,
+        model=_model_name(config),
+        data=_data_name(config, metrics),
+        metric=metrics.metric,
+        map=metrics.map,
+        ap=metrics.ap,
+        seconds_per_image=parts | ({"rest": sum(rest)} if rest else {}),
+        decode=seconds.get("decode"),
+        device=metrics.device,
+        date=metrics.date,
+        training_seconds=training,
+        disk_bytes=sum(disk.values()) if disk else None,
+        published=config.published,
+    )
+
+
+def _evaluation(run: Path, split: str | None) -> Path:
+    pattern = "*" if split is None else split.replace("/", "_")  # as tools/eval.py names the folder
+    found = sorted((run / "eval").glob(f"{pattern}/metrics.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        asked = "" if split is None else f" --split {split}"
+        raise ValueError(f"{run}: no evaluation; make it with: python tools/eval.py {run} --voc07{asked}")
+    return found[-1]
+
+
+def _read_stages(path: Path) -> list[Stage]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [_read(Stage, line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _read(kind: type[File], text: str, where: str) -> File:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}" for one in error.errors())
+        raise ValueError(f"{where}: {problems.strip()}") from None
+
+
+def _model_name(config: Config) -> str:
+    backbone = config.model.backbone
+    size = getattr(backbone, "depth", None) or getattr(backbone, "name", "")  # of those kinds that have it
+    return f"{config.model.kind}, {backbone.kind} {size}".strip()
+
+
+def _data_name(config: Config, metrics: Metrics) -> str:
+    """Runs with the same name were scored on the same images and classes, as far as their files tell."""
+    data, split = config.data, metrics.split
+    if split == "test" and isinstance(data, VocData):  # "the run's test split"
+        split = "+".join(data.test).replace("/", "_")
+    return f"{split} of {data.root}, {metrics.images:,} images, {len(metrics.ap)} classes"
