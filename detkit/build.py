@@ -203,8 +203,8 @@ def build_backbone(section: c.AnyBackbone) -> Backbone:
 
 
 def _shape_of(section: c.AnyBackbone) -> Backbone:
-    """The backbone without its weights, quickly: for its numbers."""
-    with torch.device("meta"):
+    """The backbone without its weights, quickly: for its numbers. How timm's are cut is found by running them."""
+    with torch.device("cpu" if isinstance(section, c.TimmBackbone) else "meta"):
         return _network(section.model_copy(update={"weights": None}))
 
 
@@ -242,8 +242,8 @@ def _check_tail(section: c.AnyBackbone, size: int) -> None:
     """Raises ValueError unless the backbone's own tail takes regions of `size` cells a side, as conv5 does."""
     backbone = _shape_of(section)
     try:
-        with torch.device("meta"):
-            backbone.tail.eval()(torch.empty(1, backbone.channels, size, size))
+        device = next(backbone.tail.parameters()).device
+        backbone.tail.eval()(torch.zeros(1, backbone.channels, size, size, device=device))
     except RuntimeError:
         raise ValueError(
             f"the fully connected layers of {section.kind} take regions of {backbone.pool_size} x {backbone.pool_size} "

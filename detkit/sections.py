@@ -102,7 +102,7 @@ class PreResNet(Section):
     """Pre-activation ResNet (He et al. 2016b)."""
 
     kind: Literal["preresnet"]
-    depth: Literal[18, 34, 50, 101, 152] = 101
+    depth: Literal[18, 34, 50, 101, 152, 200] = 101
     norm: Literal["frozen", "batch", "group"] = "frozen"
     frozen_stages: Annotated[int, Field(ge=0, le=4)] = 2
     weights: str | None

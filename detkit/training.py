@@ -53,8 +53,8 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
     config = with_classes(config, build_dataset(config.data, split_names(config.data, "train")).classes)
+    _check(config, world)
     if world.is_main:
-        _check(config, world)
         _prepare_folder(folder, config, fresh)
     dataset = _open(config, split_names(config.data, "train"))
     if world.is_main:

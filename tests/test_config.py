@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from detkit.config import ConfigError, differing_keys, load_config, merge, parse_config
 from detkit.sections import AdamW, Config, VocData
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").rglob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "configs"
+FILES_THERE = sorted(FOLDER.rglob("*.yaml"))
+BASES = [path for path in FILES_THERE if path.read_text().startswith("# Base")]  # parts of a config that others share
+CONFIGS = [path for path in FILES_THERE if path not in BASES]
 
 
 def write(folder: Path, name: str, content: object) -> Path:
@@ -227,6 +230,55 @@ def test_values_that_do_not_fit_together(tiny: dict[str, Any]) -> None:
     assert "scale_jitter is (least, most)" in complaint(put(tiny, "data.augment.scale_jitter", [2.0, 1.0]))
 
 
+FILES = {"kind": "files", "files": ["a.sqlite"]}
+OTHERS: dict[str, dict[str, Any]] = {
+    "fast_rcnn": {"kind": "fast_rcnn", "pool": {"kind": "roi_pool"}, "proposals": FILES},
+    "rcnn": {"kind": "rcnn", "proposals": FILES, "head": {}},
+    "sppnet": {"kind": "sppnet", "proposals": FILES, "head": {}},
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_only_a_faster_rcnn_is_trained_in_alternation(tiny: dict[str, Any], kind: str) -> None:
+    assert parse_config(put(tiny, "train.kind", "alternating"), "").train.kind == "alternating"
+    tiny["model"] = OTHERS[kind] | {"backbone": tiny["model"]["backbone"]}
+    assert parse_config(tiny, "").model.kind == kind
+    message = complaint(put(tiny, "train.kind", "alternating"))
+    assert f"train.kind alternating is for a faster_rcnn, model.kind is {kind}" in message
+
+
+def test_the_context_must_leave_room_for_the_box(tiny: dict[str, Any]) -> None:
+    tiny["model"] = OTHERS["rcnn"] | {"backbone": tiny["model"]["backbone"], "crop_side": 33}
+    assert parse_config(put(tiny, "model.context", 16), "").model.kind == "rcnn"  # a pixel is left
+    message = complaint(put(tiny, "model.context", 17))
+    assert "context 17 px on each side leaves nothing of a crop of 33 px" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "parts"),
+    [
+        ("sppnet", "model.levels", [], ("at least 1 item", "[]")),
+        ("sppnet", "model.scales", {"sides": []}, ("at least 1 item", "[]")),
+        ("sppnet", "model.noc", {"fcs": 1}, ("greater than or equal to 2", "1")),
+        ("fast_rcnn", "model.noc", {"convs": 4}, ("less than or equal to 3", "4")),
+        ("fast_rcnn", "model.scales", {"sides": [600], "combine": "mean"}, ("'nearest' or 'maxout'", "'mean'")),
+        ("fast_rcnn", "model.proposals", {"kind": "files", "files": []}, ("at least 1 item", "[]")),
+        ("fast_rcnn", "model.proposals", {"kind": "edge_boxs"}, ("'edge_boxes'", "edge_boxs")),
+        ("rcnn", "model.svm", {"c": 0}, ("greater than 0", "0")),
+        ("rcnn", "model.regression", {"features": "fc6"}, ("'pool5' or 'fc7'", "'fc6'")),
+        ("rcnn", "model.scales", {"sides": [600]}, ("unknown key",)),
+        ("rcnn", "train.alternating_steps", [1, 2, 3], ("train.alternating_steps",)),
+    ],
+)
+def test_a_wrong_value_of_the_other_systems(
+    tiny: dict[str, Any], kind: str, key: str, value: object, parts: tuple[str, ...]
+) -> None:
+    tiny["model"] = OTHERS[kind] | {"backbone": tiny["model"]["backbone"]}
+    message = complaint(put(tiny, key, value))
+    for part in (key, *parts):
+        assert part in message
+
+
 def test_a_missing_key_is_named(tiny: dict[str, Any]) -> None:
     del tiny["train"]["optimizer"]
     assert complaint(tiny) == "here.yaml: train.optimizer: Field required"
@@ -280,10 +332,17 @@ def test_a_written_config_is_a_config_file(tmp_path: Path, tiny_file: Path) -> N
     assert load_config(write(tmp_path, "written.yaml", config.to_yaml())) == config
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if p.name != "voc0712.yaml"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_every_config_of_the_repository_loads(path: Path) -> None:
     assert isinstance(load_config(path), Config)
 
 
-def test_there_are_configs() -> None:
+def test_there_are_configs_and_every_base_is_one_of_some() -> None:
     assert len(CONFIGS) > 3
+    named = {
+        path.parent / line.split()[1]
+        for path in FILES_THERE
+        for line in path.read_text().splitlines()
+        if line.startswith("base:")
+    }
+    assert set(BASES) <= named

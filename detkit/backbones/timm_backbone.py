@@ -135,9 +135,9 @@ def _steps(name: str, network: Any, image: Tensor) -> list[Step]:
             try:
                 with tracer:
                     image = module(image)
-            except Exception:  # a module whose turn it is not fails in a way of its own
+                steps.append(Step(part, module, image.shape, tracer.grid_of(image)))
+            except Exception:  # a module whose turn it is not fails in a way of its own, or returns no tensor
                 break
-            steps.append(Step(part, module, image.shape, tracer.grid_of(image)))
             if image.shape == goal.shape and torch.allclose(image, goal, rtol=1e-4):
                 end = len(steps)  # of several the last: blocks of a random start may begin as the identity
     if not end:

@@ -88,17 +88,21 @@ class ProposalFile:
         try:
             array = np.frombuffer(boxes, "<f4").reshape(-1, 4).astype(np.float32)
             ranks = np.frombuffer(scores, "<f4").astype(np.float32)
+            size, time = (int(height), int(width)), float(seconds)
             whole = len(array) == len(ranks) and bool(np.isfinite(array).all())
         except (TypeError, ValueError):
             whole = False
         if not whole:
             raise ValueError(f"{self.path}: the proposals of image {image_id} are damaged; delete the file")
-        return Proposals(torch.from_numpy(array), torch.from_numpy(ranks), (int(height), int(width)), float(seconds))
+        return Proposals(torch.from_numpy(array), torch.from_numpy(ranks), size, time)
 
     def write(
         self, image_id: str, boxes: NDArray[np.float32], scores: NDArray[np.float32], size: Size, seconds: float
     ) -> None:
-        """Add or replace the proposals of an image: boxes (N, 4), scores (N,), best first."""
+        """Add or replace the proposals of an image: boxes (N, 4), scores (N,), best first.
+
+        Raises OSError where that cannot be, as on a full disk; what was there is kept.
+        """
         row = (
             image_id,
             *size,
@@ -107,8 +111,11 @@ class ProposalFile:
             round(seconds, 4),
         )
         connection = self._connection()
-        with connection:
-            connection.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?)", row)
+        try:
+            with connection:
+                connection.execute("INSERT OR REPLACE INTO proposals VALUES (?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.DatabaseError as error:
+            raise OSError(f"{self.path}: the proposals of image {image_id} could not be written ({error})") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "source": self.source, "_connections": {}}

@@ -22,7 +22,7 @@ TEXTURE_SIGMA = 1.0  # px; section 3.2
 
 
 def converted(image: NDArray[np.uint8], space: Space) -> NDArray[np.uint8]:
-    """RGB (H, W, 3) -> (H, W, C) in 0..255; the five spaces of section 3.3 that keep apart what light changes."""
+    """RGB (H, W, 3) -> (H, W, C) in 0..255; the five spaces of table 5 that keep apart what light changes."""
     if space == "lab":
         return _uint8(cv2.cvtColor(image, cv2.COLOR_RGB2LAB))
     if space == "gray":

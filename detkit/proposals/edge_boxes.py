@@ -14,8 +14,9 @@ from detkit.proposals.compiled import compiled
 from detkit.proposals.edge_groups import MIN_AFFINITY, MIN_EDGE, EdgeGroups, Floats, Ints, group_edges
 from detkit.proposals.edge_map import EdgeDetector, FloatMap
 
-AREA_CLASS = 0.29  # boxes are compared by classes of area: from one to the next it grows by e^0.29 = 1 / 0.75
-AREA_CLASSES = 128  # enough for e^37 px^2
+GRID = 16  # cells along the image's longer side, by which boxes to be compared are looked up
+WIDTH_CLASS = 0.3  # and by classes of width: from one to the next it grows by e^0.3
+WIDTH_CLASSES = 64  # enough for e^19 px
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,17 @@ def boxes_of_edges(
     kept = _suppress(found, rule.beta, rule.eta, rule.max_boxes)
     found, scores = found[kept], _spread(found[kept], scores[kept], rule)
     order = np.argsort(-scores, kind="stable")
-    boxes = found[order].astype(np.float32)
-    boxes[:, :2] += 1  # the contours on a box's border pixels are lost to it: what it holds lies inside of them
-    return boxes, scores[order].astype(np.float32)
+    return _inner(found[order], edges.shape), scores[order].astype(np.float32)
+
+
+def _inner(boxes: Ints, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What boxes of whole pixels (N, 4) hold: the contours on their border pixels are lost to them, but for those at
+    the image's frame, where there are none."""
+    size = np.array(shape[::-1])
+    first, last = boxes[:, :2], boxes[:, 2:]
+    return np.concatenate(
+        [np.where(first > 0, first + 1, 0), np.where(last == size - 1, size, last)], axis=1, dtype=np.float32
+    )
 
 
 def _spread(boxes: Ints, scores: Floats, rule: EdgeBoxesRule) -> Floats:
@@ -99,7 +108,10 @@ def _spread(boxes: Ints, scores: Floats, rule: EdgeBoxesRule) -> Floats:
 
 
 def _prepare(edges: FloatMap, orientation: FloatMap, rule: EdgeBoxesRule) -> Scene:
-    groups = group_edges(edges, orientation)
+    # Without the outermost pixels: a contour that the image cuts off is not lost to a box that ends there as well.
+    framed = np.zeros_like(edges)
+    framed[1:-1, 1:-1] = edges[1:-1, 1:-1]
+    groups = group_edges(framed, orientation)
     at_pixel = np.zeros(edges.shape)
     at_pixel[groups.y[1:], groups.x[1:]] = groups.magnitude[1:]
     row_runs, row_run = _runs(groups.ids)
@@ -107,7 +119,7 @@ def _prepare(edges: FloatMap, orientation: FloatMap, rule: EdgeBoxesRule) -> Sce
     runs, run = np.concatenate([row_runs, column_runs]), np.stack([row_run, column_run.T + np.int32(len(row_runs))])
     # Half the sides and no factor 2, unlike equation 4: the units of the published code, which min_score goes with.
     weight = 1 / np.maximum(np.arange(sum(edges.shape) + 1), 1) ** rule.kappa
-    edge_sum = _integral(np.where(edges > MIN_EDGE, edges, 0).astype(np.float64))
+    edge_sum = _integral(np.where(framed > MIN_EDGE, framed, 0).astype(np.float64))
     return Scene(groups, _integral(at_pixel), edge_sum, runs, run, weight)
 
 
@@ -250,32 +262,40 @@ def _score(
 def _suppress(boxes: Ints, beta: float, eta: float, max_boxes: int) -> Ints:
     """Indices (K,) of the boxes (N, 4), best first, that no kept one before them overlaps by more than `beta`.
 
-    Boxes whose areas differ by more than the factor beta cannot overlap by that much, so a box is compared only with
-    those of its class of area and of the classes near it.
+    At such an overlap widths differ by less than the factor beta, and centres by less than 1 / beta - 1 of the width
+    and of the height; a box is compared only with those kept that are so near.
     """
     n = len(boxes)
     kept, next_alike = np.empty(min(n, max_boxes), np.int32), np.full(n, -1, np.int32)
-    newest = np.full(AREA_CLASSES, -1, np.int32)  # of each class, of which next_alike chains the others
-    areas = np.empty(n)
+    newest = np.full((WIDTH_CLASSES, GRID, GRID), -1, np.int32)  # of each class and cell; next_alike chains the others
+    cell = (boxes.max() + 1) / GRID if n > 0 else 1.0
     count = 0
     for i in range(n):
         if count == max_boxes:
             break
-        areas[i] = (boxes[i, 2] - boxes[i, 0]) * (boxes[i, 3] - boxes[i, 1])
-        kind, reach = int(np.log(areas[i]) / AREA_CLASS), int(np.ceil(-np.log(beta) / AREA_CLASS))
+        x, y, x2, y2 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        center_x, center_y = (x + x2) / 2, (y + y2) / 2
+        off_x, off_y = (x2 - x) * (1 / beta - 1), (y2 - y) * (1 / beta - 1)
+        left, right = max(int((center_x - off_x) / cell), 0), min(int((center_x + off_x) / cell) + 1, GRID)
+        top, bottom = max(int((center_y - off_y) / cell), 0), min(int((center_y + off_y) / cell) + 1, GRID)
+        wide, reach = int(np.log(max(x2 - x, 1)) / WIDTH_CLASS), int(np.ceil(-np.log(beta) / WIDTH_CLASS))
         keep = True
-        for like in range(max(kind - reach, 0), min(kind + reach + 1, AREA_CLASSES)):
-            k = newest[like]
-            while keep and k >= 0:
-                width = min(boxes[i, 2], boxes[k, 2]) - max(boxes[i, 0], boxes[k, 0])
-                height = min(boxes[i, 3], boxes[k, 3]) - max(boxes[i, 1], boxes[k, 1])
-                if width > 0 and height > 0:
-                    keep = width * height <= beta * (areas[i] + areas[k] - width * height)
-                k = next_alike[k]
+        for like in range(max(wide - reach, 0), min(wide + reach + 1, WIDTH_CLASSES)):
+            for row in range(top, bottom):
+                for column in range(left, right):
+                    k = newest[like, row, column]
+                    while keep and k >= 0:
+                        width = min(x2, boxes[k, 2]) - max(x, boxes[k, 0])
+                        height = min(y2, boxes[k, 3]) - max(y, boxes[k, 1])
+                        if width > 0 and height > 0:
+                            other_area = (boxes[k, 2] - boxes[k, 0]) * (boxes[k, 3] - boxes[k, 1])
+                            keep = width * height <= beta * ((x2 - x) * (y2 - y) + other_area - width * height)
+                        k = next_alike[k]
         if keep:
             kept[count] = i
             count += 1
-            next_alike[i], newest[kind] = newest[kind], i
+            row, column = int(center_y / cell), int(center_x / cell)
+            next_alike[i], newest[wide, row, column] = newest[wide, row, column], i
             if beta > 0.5:
                 beta *= eta
     return kept[:count]

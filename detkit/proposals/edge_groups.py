@@ -44,7 +44,7 @@ def group_edges(edges: FloatMap, orientation: FloatMap) -> EdgeGroups:
     y, x = np.divmod(inside, ids.shape[1])
 
     def total(values: Floats) -> Floats:
-        return np.bincount(pixels, values, count + 1)
+        return np.bincount(pixels, values, count + 1).astype(np.float64, copy=False)
 
     magnitude = total(weights)
     divisor = np.where(magnitude > 0, magnitude, 1)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from detkit.proposals.compiled import compiled
 
-SIGMA = 0.8  # px, smoothing before the edges are measured (section 6)
+SIGMA = 0.8  # px, smoothing before the edges are measured; the authors' choice
 STEPS = 64  # weights are counted in 1/64 of a grey level, so that they sort by counting
 
 
 def segment(image: NDArray[np.uint8], scales: Sequence[float]) -> list[NDArray[np.int32]]:
     """The regions of `image` (H, W, C) for each k of `scales`: labels (H, W), 0 ... regions - 1 in reading order.
 
-    k weighs the inner variation of a region against the difference to its neighbour (equation 4): the larger, the
+    k weighs the inner variation of a region against the difference to its neighbour (equations 4, 5): the larger, the
     larger the regions. A region of fewer than k pixels joins the neighbour it differs least from (Uijlings et al.
     use the same number for both). The edges are weighed and sorted once for all k.
     """

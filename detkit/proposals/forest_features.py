@@ -38,15 +38,15 @@ def triangle(image: FloatMap, radius: int) -> FloatMap:
     else:
         rising = np.arange(1, radius + 2)
         kernel = np.concatenate([rising, rising[-2::-1]]) / (radius + 1) ** 2
-    smooth: FloatMap = cv2.sepFilter2D(image, -1, kernel.astype(np.float32), kernel.astype(np.float32))
-    return smooth
+    weights = kernel.astype(np.float32)
+    return cv2.sepFilter2D(image, cv2.CV_32F, weights, weights).astype(np.float32, copy=False)
 
 
 def resize(image: FloatMap, size: tuple[int, int]) -> FloatMap:
     """`image` at `size` = width, height."""
     shrinks = size[0] < image.shape[1] and size[1] < image.shape[0]
-    resized: FloatMap = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.astype(np.float32, copy=False)
 
 
 def luv(image: FloatMap) -> FloatMap:

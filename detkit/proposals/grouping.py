@@ -72,7 +72,7 @@ def _common(one: NDArray[np.int32], other: NDArray[np.int32]) -> np.int64:
 
 @compiled
 def _similarity(state: _State, a: int, b: int, measures: Measures) -> np.int64:
-    """Equations 2 to 5, those that `measures` names."""
+    """The sum of those of equations 1, 3, 4 and 5 that `measures` names."""
     total = np.int64(0)
     if measures.color:
         total += _common(state.shares[a, : state.num_color], state.shares[b, : state.num_color])

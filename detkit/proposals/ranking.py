@@ -1,6 +1,6 @@
 """Which boxes come first: those that many groupings agree on, and no two nearly alike among the first.
 
-The paper orders boxes by their place in the hierarchy times a random number (section 4). With that order the 2,000
+The paper orders boxes by their place in the hierarchy times a random number (section 3.3). With that order the 2,000
 boxes of a detector are partly near-copies of each other; this one finds more objects with as many boxes
 (docs/results/proposals). Shapes: N boxes, L levels of width and of height.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detkit.proposals.compiled import compiled
 
 AGREE_IOU = 0.7  # boxes that overlap by more count as found together
-TIERS = (0.7, 0.85)  # within the first tier no two boxes overlap by more than 0.7, within the first two 0.85
+TIERS = (0.7, 0.8, 0.9)  # no two boxes of the first tier overlap by more than 0.7, of the first two by 0.8 ...
 
 
 class _Grid(NamedTuple):

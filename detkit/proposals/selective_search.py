@@ -31,8 +31,7 @@ class _Strategies:
     measures: tuple[Measures, ...]
 
 
-# Section 5.1: the four best sums of similarities; table 5: the fast mode has the first two. All four cost little and
-# find more.
+# Table 5. The paper's fast mode has the first two sums; all four cost little and find more.
 _SUMS = (
     Measures(color=True, texture=True, size=True, fill=True),
     Measures(color=False, texture=True, size=True, fill=True),

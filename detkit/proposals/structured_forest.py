@@ -98,7 +98,7 @@ class StructuredForest:
         """RGB (H, W, 3) -> how likely each pixel is an edge, (H, W) in 0..1; broad, not thin."""
         o = self.options
         pad = (o.patchSize - o.patchInnerSize) // 2
-        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT).astype(np.float32) / 255
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT).astype(np.float32) / np.float32(255)
         if min(padded.shape[:2]) < max(o.patchSize, 2 * o.shrinkNumber):
             return np.zeros(image.shape[:2], np.float32)
         features = channels(

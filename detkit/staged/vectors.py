@@ -153,8 +153,9 @@ class MapVectors:
             if not self.store.has(image_id):
                 size = self.source.dataset.size(index)
                 scale = self.source.resize.scale(size)
+                resized = [max(1, round(side * scale)) for side in size]
                 for factor in self.factors:
-                    cells = [math.ceil(side * scale * factor / self.stride) for side in size]
+                    cells = [math.ceil(max(1, round(side * factor)) / self.stride) for side in resized]
                     total += math.prod(cells) * self.channels * HALF
         return total
 

@@ -1,5 +1,7 @@
 """Which parameters learn, at which rate and with which decay, and one update by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -39,6 +41,32 @@ def test_caffes_biases_learn_twice_as_fast_and_vectors_do_not_decay(model: nn.Se
 def test_without_special_rules_all_are_alike(model: nn.Sequential) -> None:
     assert set(rates(model, PLAIN).values()) == {(0.1, 0.01)}
     assert len(parameter_groups(model, PLAIN)) == 1
+
+
+def test_the_classifier_and_the_box_layer_learn_faster_as_new_layers() -> None:
+    """R-CNN: ten times the rate for what ImageNet has no weights for, and Caffe's twice for biases on top of it."""
+    head = nn.ModuleDict({"classifier": nn.Linear(2, 3), "regressor": nn.Linear(2, 4), "tail": nn.Linear(2, 2)})
+    detector = nn.ModuleDict({"features": nn.Linear(2, 2), "head": head, "classifier": nn.Linear(2, 2)})
+    rule = replace(CAFFE, new_layer_rate=10.0)
+    found = rates(detector, rule)
+    assert {name: rate for name, (rate, _) in found.items()} == pytest.approx(
+        {
+            "features.weight": 0.1,
+            "features.bias": 0.2,
+            "head.classifier.weight": 1.0,
+            "head.classifier.bias": 2.0,
+            "head.regressor.weight": 1.0,
+            "head.regressor.bias": 2.0,
+            "head.tail.weight": 0.1,
+            "head.tail.bias": 0.2,
+            "classifier.weight": 0.1,  # of a classification network, which has weights
+            "classifier.bias": 0.2,
+        }
+    )
+    assert {name for name, (_, decay) in found.items() if decay} == {name for name in found if name.endswith("weight")}
+    optimizer = sgd(detector, rule, momentum=0.9)
+    set_rate(optimizer, 0.01)
+    assert sorted(group["lr"] for group in optimizer.param_groups) == pytest.approx([0.01, 0.02, 0.1, 0.2])
 
 
 def test_frozen_parameters_are_in_no_group(model: nn.Sequential) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
-from detkit.structures import Batch, Target
+from detkit.structures import Batch, Pyramid, Target
 
 Box = tuple[float, float, float, float]
 ANCHORS = Anchors(sizes=(16.0, 40.0), ratios=(0.5, 1.0, 2.0), stride=16)
@@ -185,21 +185,26 @@ def test_training_and_testing_select_by_their_own_counts() -> None:
 
 
 def plain_select(model: RPN, maps: Tensor, size: tuple[int, int], rule: Selection) -> list[list[float]]:
-    """Faster R-CNN, section 3.3, box by box; boxes are moved as R-CNN, appendix C has it."""
+    """Faster R-CNN, section 3.3, box by box."""
     logits, offsets, anchors = model.predict(maps)
     kept: list[list[float]] = []
     for n in logits[0].argsort(descending=True)[: rule.before_nms].tolist():
-        x1, y1, x2, y2 = anchors[n].tolist()
-        tx, ty, tw, th = offsets[0, n].tolist()
-        x, y, w, h = (x1 + x2) / 2 + tx * (x2 - x1), (y1 + y2) / 2 + ty * (y2 - y1), x2 - x1, y2 - y1
-        w, h = w * math.exp(tw), h * math.exp(th)
-        box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-        box = [min(max(value, 0), size[1 - k % 2]) for k, value in enumerate(box)]
+        box = plain_moved(anchors[n].tolist(), offsets[0, n].tolist(), size)
         if box[2] - box[0] < rule.min_side or box[3] - box[1] < rule.min_side:
             continue
         if all(plain_iou(box, other) <= rule.nms_iou for other in kept):
             kept.append(box)
     return kept[: rule.after_nms]
+
+
+def plain_moved(anchor: list[float], offset: list[float], size: tuple[int, int]) -> list[float]:
+    """The anchor moved as R-CNN, appendix C has it, cut to the picture."""
+    x1, y1, x2, y2 = anchor
+    tx, ty, tw, th = offset
+    x, y, w, h = (x1 + x2) / 2 + tx * (x2 - x1), (y1 + y2) / 2 + ty * (y2 - y1), x2 - x1, y2 - y1
+    w, h = w * math.exp(min(tw, math.log(1000 / 16))), h * math.exp(min(th, math.log(1000 / 16)))
+    box = [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    return [min(max(value, 0), size[1 - k % 2]) for k, value in enumerate(box)]
 
 
 def plain_iou(one: list[float], other: list[float]) -> float:
@@ -242,3 +247,51 @@ def test_too_small_proposals_are_padding() -> None:
     boxes, real = model.propose(features(1, 1, 2), batch_of(torch.tensor([[16, 25]])))
     assert real.tolist() == [[True, False]]
     assert boxes[0, 0].tolist() == [0, 0, 16, 16]
+
+
+# Ranked boxes for a file, the losses alone, and grids that begin inside the image
+
+
+def test_ranked_proposals_are_the_proposed_ones_with_falling_logits() -> None:
+    rule = Selection(60, 25, 0.7, 1.0)
+    model = rpn(test=rule)
+    for layer in (model.objectness, model.offsets):
+        torch.nn.init.normal_(layer.weight, std=3.0)
+    maps, sizes = features(2, 3, 5), torch.tensor([[44, 70]] * 2)
+    boxes, scores = model.rank(maps, sizes, rule)
+    proposed, real = model.propose(maps, batch_of(sizes))
+    assert torch.equal(boxes, proposed) and torch.equal(scores > -torch.inf, real)
+    assert bool((scores[:, :-1] >= scores[:, 1:]).all())
+    logits, offsets, anchors = model.predict(maps)
+    for image in range(2):
+        moved = [plain_moved(anchors[n].tolist(), offsets[image, n].tolist(), (44, 70)) for n in range(len(anchors))]
+        for box, score in zip(boxes[image, real[image]], scores[image, real[image]], strict=True):
+            n = logits[image].tolist().index(score.item())  # the logit of the very anchor the box was moved from
+            torch.testing.assert_close(box, torch.tensor(moved[n]), atol=1e-3, rtol=1e-4)
+    few, _ = model.rank(maps, sizes, Selection(60, 3, 0.7, 1.0))
+    assert torch.equal(few, boxes[:, :3])
+
+
+def test_the_losses_alone_are_those_of_learning() -> None:
+    model = rpn(training=replace(TRAINING, batch_per_image=10_000, positive_fraction=1.0))  # all: nothing is drawn
+    maps, pictures = features(2, 3, 5), batch(target((5, 5, 40, 40)), target(), size=(48, 80))
+    _, expected = model.learn(maps, pictures)
+    losses = model.loss(maps, pictures)
+    assert losses.keys() == expected.keys()
+    for name, value in losses.items():
+        torch.testing.assert_close(value, expected[name])
+    assert losses["rpn_box"].item() > 0
+
+
+def test_proposals_lie_on_the_grid_of_an_offset() -> None:
+    model = silent(rpn(replace(ONE_ANCHOR, offset=5.5)))
+    boxes, _ = model.rank(features(1, 1, 2), torch.tensor([[30, 30]]), KEEP_ALL)
+    found = sorted(boxes[0].tolist())
+    assert found == [[5.5, 5.5, 21.5, 21.5], [21.5, 5.5, 30, 21.5]]  # the second is clipped
+
+
+def test_of_a_pyramid_the_map_of_the_batch_itself_is_read() -> None:
+    model, maps, sizes = rpn(), features(1, 3, 5), torch.tensor([[48, 80]])
+    pyramid = Pyramid((features(1, 2, 3), maps, features(1, 6, 10)), (0.5, 1.0, 2.0))
+    for one, other in zip(model.rank(pyramid, sizes, KEEP_ALL), model.rank(maps, sizes, KEEP_ALL), strict=True):
+        assert torch.equal(one, other)

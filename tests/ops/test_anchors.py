@@ -76,3 +76,10 @@ def test_the_papers_nine_anchors_have_its_areas_and_ratios(ratio: float) -> None
     width, height = (anchors[:, 2:] - anchors[:, :2]).unbind(1)
     torch.testing.assert_close(width * height, torch.tensor([128.0, 256.0, 512.0]) ** 2)
     torch.testing.assert_close(height / width, torch.full((3,), ratio))
+
+
+def test_an_offset_moves_every_anchor() -> None:
+    # The first cell begins at 5.5 px: centres (13.5, 13.5) and (29.5, 13.5).
+    cell = cell_anchors((16,), (1,))
+    assert grid_anchors(cell, 1, 2, 16, 5.5).tolist() == [[5.5, 5.5, 21.5, 21.5], [21.5, 5.5, 37.5, 21.5]]
+    assert torch.equal(grid_anchors(cell, 3, 4, 16, 7.0), grid_anchors(cell, 3, 4, 16) + 7)

@@ -18,15 +18,21 @@ def outlines(*rectangles: tuple[int, int, int, int], height: int = 120, width: i
     """An edge map of magnitude 1 with these rectangles (first and last pixel) drawn, and its orientation."""
     edges, orientation = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     for x, y, x2, y2 in rectangles:
-        edges[y, x : x2 + 1] = edges[y2, x : x2 + 1] = 1
-        orientation[y, x : x2 + 1] = orientation[y2, x : x2 + 1] = math.pi / 2
-        edges[y + 1 : y2, x] = edges[y + 1 : y2, x2] = 1
+        columns, rows = slice(max(x, 0), x2 + 1), slice(max(y, 0) + 1, y2)
+        for row in (y, y2):
+            if row >= 0:
+                edges[row, columns], orientation[row, columns] = 1, math.pi / 2
+        for column in (x, x2):
+            if column >= 0:
+                edges[rows, column] = 1
     return edges, orientation
 
 
 def noise(seed: int, height: int = 90, width: int = 120) -> Maps:
     image = np.random.default_rng(seed).integers(0, 256, (height // 6, width // 6, 3)).astype(np.uint8)
-    return GradientEdges()(image.repeat(6, axis=0).repeat(6, axis=1))
+    edges, orientation = GradientEdges()(image.repeat(6, axis=0).repeat(6, axis=1))
+    edges[[0, -1]] = edges[:, [0, -1]] = 0  # the search takes no edge there
+    return edges, orientation
 
 
 def iou(one: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -97,6 +103,13 @@ def test_drawn_rectangles_are_found_first() -> None:
     for rectangle in rectangles:
         assert iou(rectangle.astype(np.float32), boxes[:10]).max() > 0.85
     assert boxes.dtype == scores.dtype == np.float32
+
+
+def test_an_object_that_the_image_cuts_off() -> None:
+    """Its contour runs to the left and the upper frame; boxes that reach the corner itself do not lose it."""
+    boxes, _ = boxes_of_edges(*outlines((-1, -1, 60, 50)))
+    assert boxes[0, :2].tolist() == [0, 0]
+    assert iou(np.array([0, 0, 60, 50], np.float32), boxes).max() > 0.7
 
 
 @pytest.mark.parametrize("seed", range(3))

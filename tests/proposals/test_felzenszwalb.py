@@ -17,7 +17,8 @@ def halves(left: int, right: int, height: int = 30, width: int = 40) -> np.ndarr
     [
         (halves(7, 7), 50, 1),
         (halves(0, 255), 50, 2),
-        (halves(100, 101), 50, 1),  # a step of 1 grey level is below k / |C|
+        (halves(100, 101, 10, 20), 90, 1),  # of 100 px each: the step, under 1, is less than k / |C|
+        (halves(0, 255, 10, 20), 90, 2),
         (np.zeros((1, 1, 3), np.uint8), 50, 1),
         (np.zeros((5, 300, 3), np.uint8), 50, 1),
         (halves(0, 255), 700, 1),  # each half, 600 px, is under k px: it joins

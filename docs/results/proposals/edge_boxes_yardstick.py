@@ -102,8 +102,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     pictures = load(arguments.images, arguments.annotations, arguments.count)
     our_boxes(*GradientEdges()(pictures[0][0]))  # compile, untimed
-    seconds = {name: 0.0 for name in SYSTEMS}
-    counts = {name: 0 for name in SYSTEMS}
+    seconds = dict.fromkeys(SYSTEMS, 0.0)
+    counts = dict.fromkeys(SYSTEMS, 0)
     overlaps: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SYSTEMS}
     for image, objects in pictures:
         for name, (detector, search) in SYSTEMS.items():
@@ -112,9 +112,8 @@ def main() -> None:
             seconds[name] += time.process_time() - start
             counts[name] += len(boxes)
             overlaps[name].append(best_overlaps(objects, boxes[:COUNT]))
-    print(
-        f"| {len(pictures)} images | s an image | boxes | recall at IoU .5 | .7 | mean of .5 ... .95 |\n|---|---|---|---|---|---|"
-    )
+    print(f"| {len(pictures)} images | s an image | boxes | recall at IoU .5 | .7 | mean of .5 ... .95 |")
+    print("|---|---|---|---|---|---|")
     for name in SYSTEMS:
         best = np.concatenate(overlaps[name])
         mean = np.mean([(best >= iou).mean() for iou in np.arange(0.5, 0.99, 0.05)])

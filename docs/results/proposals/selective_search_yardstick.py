@@ -36,9 +36,8 @@ def main() -> None:
         sys.exit("This OpenCV has no cv2.ximgproc: install opencv-contrib-python in an environment of its own.")
     cv2.setNumThreads(1)
     for folder, annotations in zip(arguments.sources[::2], arguments.sources[1::2], strict=True):
-        print(
-            f"\n{folder}\n\n| system | CPU s an image | boxes | recall .5 | recall .7 |\n| --- | --- | --- | --- | --- |"
-        )
+        print(f"\n{folder}\n\n| system | CPU s an image | boxes | recall .5 | recall .7 |")
+        print("| --- | --- | --- | --- | --- |", flush=True)
         compare(load(folder, annotations)[:: arguments.every])
 
 
