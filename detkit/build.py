@@ -188,7 +188,7 @@ def build_proposer(section: c.SelectiveSearchSection | c.EdgeBoxesSection) -> tu
 
             edges = GradientEdges() if forest is None else StructuredForest.load(Path(forest))
             rule = EdgeBoxesRule(alpha=section.alpha, beta=section.beta)
-            return f"edge_boxes_{edges.name}", partial(edge_boxes, detector=edges, rule=rule)
+            return f"edge_boxes_{edges.name.replace(chr(32), chr(95))}", partial(edge_boxes, detector=edges, rule=rule)
 
 
 def build_backbone(section: c.AnyBackbone) -> Backbone:

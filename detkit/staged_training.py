@@ -35,6 +35,7 @@ from detkit.staged.vectors import CropVectors, ImageSource, MapVectors, Vectors
 FINETUNE = "finetune"
 SVMS, REGRESSORS = "svms.pt", "regressors.pt"
 FEATURES = "features"  # folder
+SAFETY = 1.05  # networks that round sizes up, as Caffe's do, make maps a row larger than counted
 
 
 def train_staged(session: Session) -> None:
@@ -67,7 +68,7 @@ def _fit_stages(session: Session, source: ImageSource, vectors: Vectors) -> None
     features = folder / FEATURES
     needed = vectors.needed_bytes()
     if needed:
-        require_room(features, needed, f"features of {len(source)} images")
+        require_room(features, round(needed * SAFETY), f"features of {len(source)} images")
         with session.times(FEATURES):
             for index in track(range(len(source)), "features"):
                 vectors.prepare(index)

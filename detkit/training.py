@@ -59,27 +59,26 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     dataset = _open(config, split_names(config.data, "train"))
     if world.is_main:
         world.barrier()
-    session = Session(config, dataset, folder, world, StageTimes(folder))
-    if world.is_main:
-        _introduce(session)
-    try:
-        _train_kind(session)
-    except KeyboardInterrupt:
-        if world.is_main:
-            print("stopped; the same command goes on from there")
-        raise
+    _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
     if world.is_main:
         print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --voc07")
 
 
 def _train_kind(session: Session) -> None:
     config = session.config
-    if isinstance(config.model, RCNN | SPPNet):
-        train_staged(session)
-    elif config.train.kind == "alternating":
-        train_alternating(session)
-    else:
+    if config.train.kind == "joint" and not isinstance(config.model, RCNN | SPPNet):
         _train_joint(session)
+        return
+    _introduce(session)
+    try:
+        if isinstance(config.model, RCNN | SPPNet):
+            train_staged(session)
+        else:
+            train_alternating(session)
+    except KeyboardInterrupt:
+        if session.world.is_main:
+            print("stopped; the same command goes on from there")
+        raise
 
 
 def _train_joint(session: Session) -> None:
@@ -88,13 +87,18 @@ def _train_joint(session: Session) -> None:
     model = build_detector(config, len(session.dataset.classes))
     validate = _validation(config, session.dataset, world)
     trainer = session.trainer(model, config.train, session.dataset, session.folder, validate)
-    if world.is_main and trainer.step:
+    _introduce(session)
+    if not world.is_main:
+        trainer.run()
+        return
+    if trainer.step:
         print(f"going on after step {trainer.step} of {config.train.steps}")
-    if world.is_main:
+    try:
         with session.times("train"):
             trainer.run()
-    else:
-        trainer.run()
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on from step {trainer.saved_step} of {config.train.steps}")
+        raise
 
 
 def _open(config: Config, splits: Sequence[str]) -> DetectionDataset:
@@ -163,6 +167,8 @@ def _clear(folder: Path) -> None:
 
 
 def _introduce(session: Session) -> None:
+    if not session.world.is_main:
+        return
     dataset, train, times = session.dataset, session.config.train, session.times
     classes = ", ".join(dataset.classes)
     print(f"run {session.folder}: {len(dataset)} images, {len(dataset.classes)} classes ({classes})")

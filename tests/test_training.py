@@ -184,7 +184,7 @@ def test_scoring_a_run_and_its_files_again(finished_run: Path, voc_root: Path, t
     assert metrics["metric"] == "voc07" and metrics["images"] == 3
     assert 0 <= metrics["map"] <= 1 and set(metrics["ap"]) == {"bar", "block"}
     assert metrics["map"] == pytest.approx(sum(metrics["ap"].values()) / 2)
-    assert {"decode", "backbone", "rpn", "head", "nms"} <= metrics["seconds_per_image"].keys()
+    assert {"decode", "convolution", "proposals", "regions", "nms"} <= metrics["seconds_per_image"].keys()
     assert metrics["fps"] > 0
     assert f"mAP (voc07) {metrics['map']:.4f} on 3 images" in out
     files = {path.name for path in (tmp_path / "out").iterdir()}

@@ -36,7 +36,12 @@ def read_backbone(path: Path) -> dict[str, Tensor] | None:
         raise ValueError(
             f"{path}: a {kind} detector; backbones are taken from Fast and Faster R-CNN or tools/pretrain.py"
         )
-    features = {name: value for name, value in saved.weights.items() if name.startswith("features.")}
+    inside = "features.network."  # of a detector at several scales
+    features = {
+        name.replace(inside, "features.", 1): value
+        for name, value in saved.weights.items()
+        if name.startswith("features.")
+    }
     tail = {f"tail.{n.removeprefix('head.tail.')}": v for n, v in saved.weights.items() if n.startswith("head.tail.")}
     return features | tail
 

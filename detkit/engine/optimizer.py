@@ -15,7 +15,8 @@ class ParameterRule:
     new_layer_rate: float = 1.0  # factor on the rate of NEW_LAYERS (R-CNN: 10)
 
 
-NEW_LAYERS = ("head.classifier.", "head.regressor.")  # what no ImageNet weights can be had for
+# What no ImageNet weights can be had for: of a detector's region head, also where it is trained by itself.
+NEW_LAYERS = ("head.classifier", "head.regressor", "learner.classifier", "learner.regressor")
 
 
 def parameter_groups(model: nn.Module, rule: ParameterRule) -> list[dict[str, object]]:
@@ -25,7 +26,7 @@ def parameter_groups(model: nn.Module, rule: ParameterRule) -> list[dict[str, ob
         if parameter.requires_grad:
             decays = parameter.ndim > 1 or rule.decay_norm_and_bias
             scale = rule.bias_rate if name.rpartition(".")[2] == "bias" else 1.0
-            if name.startswith(NEW_LAYERS):
+            if name.rpartition(".")[0] in NEW_LAYERS:
                 scale *= rule.new_layer_rate
             groups.setdefault((scale, rule.weight_decay if decays else 0.0), []).append(parameter)
     return [

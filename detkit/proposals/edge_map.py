@@ -17,7 +17,8 @@ ROUNDING = 1e-6  # of an interpolated edge
 
 
 class EdgeDetector(Protocol):
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[FloatMap, FloatMap]:
         """RGB (H, W, 3) -> thin edges (H, W) in 0..1 and the direction across them (H, W), an angle in [0, pi)."""
@@ -28,7 +29,7 @@ class EdgeDetector(Protocol):
 class GradientEdges:
     """Edges where Lab colour changes most, without a trained part.
 
-    The defaults are those with the best recall on 40 photos of COCO train2017 (docs/results/proposals/edge_boxes.md).
+    The defaults are those with the best recall on 40 photos of COCO train2017 (docs/results/proposals/README.md).
     """
 
     name: str = "gradient"

@@ -59,20 +59,21 @@ def _nearest(boxes: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
 
 def _negatives(boxes: Tensor, num_objects: int, target: Target, num_classes: int, rule: CandidateRule) -> Tensor:
     overlaps = box_ops.iou(boxes, target.boxes)  # (N, M)
-    negative_for = torch.ones(len(boxes), num_classes, dtype=torch.bool)
+    everywhere = torch.ones(len(boxes), dtype=torch.bool)  # where a class has no object, all is negative
+    negative_for = _distinct(everywhere, boxes, num_objects, rule)[:, None].repeat(1, num_classes)
     for label in set(target.labels.tolist()):
-        of_class = overlaps[:, target.labels == label]
-        negative_for[:, label] = of_class.max(dim=1).values < rule.negative_iou
-    if rule.max_negative_overlap is not None:
-        negative_for &= _distinct(boxes, num_objects, rule.max_negative_overlap)[:, None]
+        clear = overlaps[:, target.labels == label].max(dim=1).values < rule.negative_iou
+        negative_for[:, label] = _distinct(clear, boxes, num_objects, rule)
     return negative_for
 
 
-def _distinct(boxes: Tensor, num_objects: int, max_overlap: float) -> Tensor:
-    """(N,) bool: the objects, and of the proposals those that no earlier, better one overlaps by more."""
-    kept = torch.ones(len(boxes), dtype=torch.bool)
-    proposals = boxes[num_objects:]
-    order = torch.arange(len(proposals), 0, -1, dtype=torch.float32)
-    kept[num_objects:] = False
-    kept[num_objects + box_ops.nms(proposals, order, max_overlap)] = True
+def _distinct(negative: Tensor, boxes: Tensor, num_objects: int, rule: CandidateRule) -> Tensor:
+    """Of the negatives (N,) bool those that no earlier one overlaps by more than the rule lets; objects all stay."""
+    if rule.max_negative_overlap is None:
+        return negative
+    rows = negative[num_objects:].nonzero().flatten() + num_objects
+    order = torch.arange(len(rows), 0, -1, dtype=torch.float32)
+    kept = negative.clone()
+    kept[rows] = False
+    kept[rows[box_ops.nms(boxes[rows], order, rule.max_negative_overlap)]] = True
     return kept

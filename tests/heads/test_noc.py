@@ -37,6 +37,7 @@ def test_a_pyramids_column_of_cells_is_taken_too() -> None:
     assert noc(2, 50, 0, 8, 2, fc_dim=4, dropout=0.0)(torch.randn(3, 2, 50, 1)).shape == (3, 4)
 
 
+@torch.no_grad()
 def test_values_neither_fade_nor_grow_from_layer_to_layer() -> None:
     torch.manual_seed(0)
     network = noc(64, 9, 3, 64, 3, fc_dim=256, dropout=0.0)

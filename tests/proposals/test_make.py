@@ -102,7 +102,7 @@ from detkit.data.voc import VocDataset
 from detkit.proposals.make import make_proposals
 
 def propose(image):
-    time.sleep(1)
+    time.sleep(4)
     return np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
 
 make_proposals(VocDataset(Path(sys.argv[1]), ["train"], None), Path(sys.argv[2]), "drawn", propose, 2)
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_whole_images_and_no_process(voc_root: Path, dataset: VocD
         text=True,
         start_new_session=True,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     # With two images there, both workers are at work.
     while not (path.is_file() and path.stat().st_size and len(ProposalFile.create(path, "drawn").image_ids()) > 1):
         assert tool.poll() is None and time.monotonic() < until
