@@ -58,6 +58,9 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
         _prepare_folder(folder, config, fresh)
     dataset = _open(config, split_names(config.data, "train"))
     if world.is_main:
+        val = split_names(config.data, "val")
+        if world.size > 1 and val and config.train.eval_every is not None:
+            _open(config, val)  # for its proposals, which are made once
         world.barrier()
     _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
     if world.is_main:

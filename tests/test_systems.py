@@ -80,6 +80,7 @@ def models(backbone: str, proposals: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+STEPS = {"rcnn": 50, "sppnet": 50, "faster_rcnn": 150}
 SYSTEMS = ("rcnn", "sppnet", "fast_rcnn", "faster_rcnn", "alternating", "noc_maxout")
 
 
@@ -96,7 +97,7 @@ def test_two_images_are_learned(
     if system == "sppnet":  # its convolutions stay random: let an object cover several cells
         tiny["data"] |= {"short_side": 192, "long_side": 256}
     tiny["train"] |= {
-        "steps": 50 if system in ("rcnn", "sppnet") else 90,
+        "steps": STEPS.get(system, 90),
         "lr": 0.001,
         "optimizer": {"kind": "adamw"},
         "schedule": {"kind": "cosine"},
