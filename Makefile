@@ -13,7 +13,7 @@ UNFINISHED := $(VENV)/.unfinished
 
 help:
 	@echo "make demo    train a small detector on the built-in shapes and score it"
-	@echo "make lineage train the whole family small on the built-in set, and compare: half an hour on 2 CPU cores"
+	@echo "make lineage train the whole family small on the built-in set, and compare them"
 	@echo "make test    run the checks and all tests"
 	@echo "make check   ruff, mypy --strict and the import floors"
 	@echo "make setup   make $(VENV) with the versions of requirements.lock (the others do this by themselves)"
