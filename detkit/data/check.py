@@ -10,18 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from detkit.data.faults import DatasetMissing, Fault, Severity
 from detkit.data.images import ImageError, ImageHeader, read_header, read_image
-from detkit.data.voc import (
-    Annotation,
-    DatasetMissing,
-    Fault,
-    Severity,
-    VocImage,
-    find_images,
-    find_splits,
-    list_split,
-    parse_annotation,
-)
+from detkit.data.voc import VocImage, find_images, find_splits, list_split
+from detkit.data.voc_xml import Annotation, parse_annotation
 
 Progress = Callable[[Sequence[VocImage]], Iterable[VocImage]]
 

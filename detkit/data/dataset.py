@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from detkit.data.ground_truth import GroundTruth
 from detkit.structures import Sample, Size, Target
 
 
@@ -23,4 +24,8 @@ class DetectionDataset(Protocol):
 
     def size(self, index: int) -> Size:
         """(height, width) of image `index` as decoded, without decoding it."""
+        ...
+
+    def ground_truth(self) -> GroundTruth:
+        """All objects as the files state them, for scoring."""
         ...

@@ -59,12 +59,28 @@ def image_size(path: Path) -> Size:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Decode the picture: (H, W, 3) RGB, contiguous and writable. Raises ImageError."""
     header = read_header(path)
+    return _decode(path, header, header.orientation)
+
+
+def read_image_of_size(path: Path, size: Size) -> NDArray[np.uint8]:
+    """Decode the picture as (height, width) `size`, in which its objects are annotated: (H, W, 3) RGB.
+
+    Turned by its EXIF orientation or not, whichever has that size. Raises ImageError where neither has.
+    """
+    header = read_header(path)
+    if size not in (header.size, header.stored_size):
+        has, wanted = (f"{width} x {height}" for height, width in (header.size, size))
+        raise ImageError(f"{path}: is {has} px, its annotations are for {wanted}; restore the picture or mend them")
+    return _decode(path, header, header.orientation if size == header.size else 1)
+
+
+def _decode(path: Path, header: ImageHeader, orientation: int) -> NDArray[np.uint8]:
     pixels = _decode_opencv(path, header) if header.format in _OPENCV_FORMATS and header.mode != "CMYK" else None
     if pixels is None:  # Pillow reads it, or says what is wrong with it
         pixels = _decode_pillow(path)
     if pixels.shape[:2] != header.stored_size:
         raise ImageError(f"{path}: its header says {header.stored_size}, it holds {pixels.shape[:2]}; save it anew")
-    return _turn_upright(pixels, header.orientation)
+    return _turn_upright(pixels, orientation)
 
 
 def read_header(path: Path) -> ImageHeader:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detkit.data.dataset import DetectionDataset
+from detkit.data.ground_truth import GroundTruth
 from detkit.structures import Sample, Size, Target
 
 SCHEMA = """
@@ -180,6 +181,9 @@ class WithProposals:
 
     def size(self, index: int) -> Size:
         return self.dataset.size(index)
+
+    def ground_truth(self) -> GroundTruth:
+        return self.dataset.ground_truth()
 
 
 def _shape(size: Size) -> str:

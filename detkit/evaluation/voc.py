@@ -9,19 +9,17 @@ Notation: K detections and M objects of one class over all images, P pairs of a 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from detkit.data.dataset import DetectionDataset
+from detkit.data.ground_truth import Bools, Floats, Ints
+from detkit.evaluation.rows import Rows, gather_detections, joined, ranks
 from detkit.structures import Detections
 
 Metric = Literal["voc07", "voc10"]  # AP at 11 recalls (VOC 2007) | area under the envelope (VOC 2010 and later)
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 # The recalls of VOC 2007 as the devkit's "0:0.1:1" computes them: MATLAB counts the upper half down from the end, so
 # that 0.6 and 0.7 are met by 6 and 7 objects of 10, but 0.3 (3 * 0.1 > 0.3) is not met by 3 of 10.
@@ -78,37 +76,6 @@ class VocResult:
         return {name: result.ap for name, result in self.classes.items()}
 
 
-@dataclass(frozen=True, eq=False)
-class _Boxes:
-    """Boxes of many images in one row each, as long as they are of one kind: detections or objects."""
-
-    image_index: Ints  # (N,)
-    rank: Ints  # (N,) row within the image
-    labels: Ints  # (N,)
-    boxes: Floats  # (N, 4)
-    scores: Floats  # (N,) detections only; 0 for objects
-    ignore: Bools  # (N,) objects only; False for detections
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, rows: npt.NDArray[Any]) -> "_Boxes":
-        return _Boxes(
-            self.image_index[rows],
-            self.rank[rows],
-            self.labels[rows],
-            self.boxes[rows],
-            self.scores[rows],
-            self.ignore[rows],
-        )
-
-    def split(self, num_classes: int) -> "list[_Boxes]":
-        """The rows of each class, in order."""
-        by_class = np.argsort(self.labels, kind="stable")
-        ends = np.cumsum(np.bincount(self.labels, minlength=num_classes))
-        return [self[rows] for rows in np.split(by_class, ends[:-1])]
-
-
 def evaluate(
     detections: Mapping[str, Detections], dataset: DetectionDataset, metric: Metric, min_iou: float = 0.5
 ) -> VocResult:
@@ -121,7 +88,7 @@ def evaluate(
     if metric not in ("voc07", "voc10"):
         raise ValueError(f"metric {metric!r}: expected 'voc07' (11 points) or 'voc10' (area under the curve)")
     num_classes = len(dataset.classes)
-    found = _gather_detections(detections, dataset).split(num_classes)
+    found = gather_detections(detections, dataset.image_ids, num_classes).split(num_classes)
     objects = _gather_objects(dataset).split(num_classes)
     classes = {
         name: _score_class(found[label], objects[label], metric, min_iou) for label, name in enumerate(dataset.classes)
@@ -151,72 +118,20 @@ def average_precision(precision: Floats, recall: Floats, metric: Metric) -> floa
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
-def _gather_detections(detections: Mapping[str, Detections], dataset: DetectionDataset) -> _Boxes:
-    index_of = {image_id: index for index, image_id in enumerate(dataset.image_ids)}
-    unknown = [image_id for image_id in detections if image_id not in index_of]
-    if unknown:
-        raise ValueError(
-            f"image {unknown[0]!r}: detections ({len(unknown)} such images), but the data set of {len(index_of)} images"
-            " has no such id; score against the split that was detected in"
-        )
-    for image_id, one in detections.items():
-        if one.boxes.shape != (len(one), 4) or one.scores.ndim != 1 or one.labels.shape != one.scores.shape:
-            shapes = [tuple(tensor.shape) for tensor in (one.boxes, one.scores, one.labels)]
-            raise ValueError(f"image {image_id!r}: boxes, scores, labels of {shapes}; expected (K, 4), (K,) and (K,)")
-    values = list(detections.values())
-    counts = np.array([len(one) for one in values], dtype=np.int64)
-    images = np.array([index_of[image_id] for image_id in detections], dtype=np.int64)
-    rows = _Boxes(
-        np.repeat(images, counts),
-        _ranks(counts),
-        _joined([one.labels for one in values], (0,)).astype(np.int64),
-        _joined([one.boxes for one in values], (0, 4)),
-        _joined([one.scores for one in values], (0,)),
-        np.zeros(counts.sum(), dtype=np.bool_),
-    )
-    _check_detections(rows, dataset)
-    return rows
-
-
-def _check_detections(rows: _Boxes, dataset: DetectionDataset) -> None:
-    finite = np.isfinite(rows.scores) & np.isfinite(rows.boxes).all(axis=1)
-    known = (rows.labels >= 0) & (rows.labels < len(dataset.classes))
-    if finite.all() and known.all():
-        return
-    row = int(np.argmin(finite & known))
-    where = f"image {dataset.image_ids[rows.image_index[row]]!r}, detection {rows.rank[row]}"
-    if not finite[row]:
-        values = f"score {rows.scores[row]}, box {rows.boxes[row].tolist()}"
-        raise ValueError(f"{where}: {values}; expected finite numbers: did training diverge?")
-    raise ValueError(f"{where}: label {rows.labels[row]}; expected 0..{len(dataset.classes) - 1}, one of its classes")
-
-
-def _gather_objects(dataset: DetectionDataset) -> _Boxes:
+def _gather_objects(dataset: DetectionDataset) -> Rows:
     targets = [dataset.target(index) for index in range(len(dataset))]
     counts = np.array([len(target.labels) for target in targets], dtype=np.int64)
-    return _Boxes(
+    return Rows(
         np.repeat(np.arange(len(targets)), counts),
-        _ranks(counts),
-        _joined([target.labels for target in targets], (0,)).astype(np.int64),
-        _joined([target.boxes for target in targets], (0, 4)),
+        ranks(counts),
+        joined([target.labels for target in targets], (0,)).astype(np.int64),
+        joined([target.boxes for target in targets], (0, 4)),
         np.zeros(counts.sum()),
-        _joined([target.ignore for target in targets], (0,)).astype(np.bool_),
+        joined([target.ignore for target in targets], (0,)).astype(np.bool_),
     )
 
 
-def _joined(tensors: list[torch.Tensor], empty_shape: tuple[int, ...]) -> Floats:
-    """The rows of all tensors, as float64: exact for our float32 values and labels."""
-    joined = torch.cat(tensors) if tensors else torch.zeros(empty_shape)
-    return joined.detach().to("cpu", torch.float64).numpy()
-
-
-def _ranks(counts: Ints) -> Ints:
-    """0..count-1 for each count in turn: (3, 2) -> (0, 1, 2, 0, 1)."""
-    ends = np.cumsum(counts)
-    return np.arange(counts.sum()) - np.repeat(ends - counts, counts)
-
-
-def _score_class(found: _Boxes, objects: _Boxes, metric: Metric, min_iou: float) -> ClassResult:
+def _score_class(found: Rows, objects: Rows, metric: Metric, min_iou: float) -> ClassResult:
     found = found[np.argsort(-found.scores, kind="stable")]
     best, overlap = _best_objects(found, objects)
     # The challenge's text: the overlap must exceed 50%. The devkit's code also takes exactly 50%; the papers' code not.
@@ -240,13 +155,13 @@ def _score_class(found: _Boxes, objects: _Boxes, metric: Metric, min_iou: float)
     )
 
 
-def _best_objects(found: _Boxes, objects: _Boxes) -> tuple[Ints, Floats]:
+def _best_objects(found: Rows, objects: Rows) -> tuple[Ints, Floats]:
     """For each detection the row of the object in its image that it overlaps best, -1 if none, and that IoU: (K,)."""
     # Objects are in the order of the images, so those of one image are the rows first..first+count.
     first = np.searchsorted(objects.image_index, found.image_index, side="left")
     counts = np.searchsorted(objects.image_index, found.image_index, side="right") - first
     detection = np.repeat(np.arange(len(found)), counts)  # (P,)
-    candidate = np.repeat(first, counts) + _ranks(counts)  # (P,)
+    candidate = np.repeat(first, counts) + ranks(counts)  # (P,)
     iou = pairwise_overlap(found.boxes[detection], objects.boxes[candidate])  # (P,)
 
     overlap = np.zeros(len(found))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from detkit.data.check import Report, check_voc
-from detkit.data.voc import DatasetMissing, Severity
+from detkit.data.faults import DatasetMissing, Severity
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_data.py"
 

@@ -11,10 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from detkit.data import voc
+from detkit.data import voc_xml
 from detkit.data.dataset import DetectionDataset
+from detkit.data.faults import DatasetMissing, Severity
 from detkit.data.images import ImageError, ImageHeader
-from detkit.data.voc import VOC_CLASSES, Annotation, DatasetMissing, Severity, VocDataset, find_splits, parse_annotation
+from detkit.data.voc import VOC_CLASSES, VocDataset, find_splits
+from detkit.data.voc_xml import Annotation, parse_annotation
 
 HEIGHT, WIDTH = 30, 40
 HEADER = ImageHeader("JPEG", "RGB", (HEIGHT, WIDTH), orientation=1)
@@ -158,13 +160,13 @@ def test_all_faults_of_an_object_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "expected", "summaries"),
     [
-        ((0, 0, 9, 9), [0, 0, 9, 9], [voc.ZERO_BASED]),
-        ((0, 5, WIDTH, HEIGHT), [0, 4, WIDTH, HEIGHT], [voc.ZERO_BASED]),
-        ((0.5, 5, 9, 9), [0, 4, 9, 9], [voc.ZERO_BASED]),
-        ((-3, 5, 9, 9), [0, 4, 9, 9], [voc.CLIPPED]),
-        ((5, 5, WIDTH + 1, 9), [4, 4, WIDTH, 9], [voc.CLIPPED]),
-        ((5, 5, 9, 1e6), [4, 4, 9, HEIGHT], [voc.CLIPPED]),
-        ((0, 5, WIDTH + 1, 9), [0, 4, WIDTH, 9], [voc.CLIPPED, voc.ZERO_BASED]),
+        ((0, 0, 9, 9), [0, 0, 9, 9], [voc_xml.ZERO_BASED]),
+        ((0, 5, WIDTH, HEIGHT), [0, 4, WIDTH, HEIGHT], [voc_xml.ZERO_BASED]),
+        ((0.5, 5, 9, 9), [0, 4, 9, 9], [voc_xml.ZERO_BASED]),
+        ((-3, 5, 9, 9), [0, 4, 9, 9], [voc_xml.CLIPPED]),
+        ((5, 5, WIDTH + 1, 9), [4, 4, WIDTH, 9], [voc_xml.CLIPPED]),
+        ((5, 5, 9, 1e6), [4, 4, 9, HEIGHT], [voc_xml.CLIPPED]),
+        ((0, 5, WIDTH + 1, 9), [0, 4, WIDTH, 9], [voc_xml.CLIPPED, voc_xml.ZERO_BASED]),
     ],
 )
 def test_boxes_partly_outside_are_clipped(
@@ -194,7 +196,7 @@ def test_size_is_checked_against_the_image(
     size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
     header = ImageHeader("JPEG", "RGB", (30, 40), orientation)
     faults = parse(tmp_path, file_xml(size=size), header).faults
-    assert [fault.summary for fault in faults] == ([voc.WRONG_SIZE] if message else [])
+    assert [fault.summary for fault in faults] == ([voc_xml.WRONG_SIZE] if message else [])
     assert message is None or message in faults[0].message
 
 
@@ -243,7 +245,7 @@ def test_files_that_are_refused(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_large_files_and_pipes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voc, "MAX_FILE_BYTES", 50)
+    monkeypatch.setattr(voc_xml, "MAX_FILE_BYTES", 50)
     assert "at most 50 are read" in str(parse(tmp_path, file_xml(object_xml())).faults[0])
     os.mkfifo(tmp_path / "pipe.xml")
     assert "not a regular file" in str(parse_annotation(tmp_path / "pipe.xml", HEADER).faults[0])
@@ -402,8 +404,8 @@ def test_warnings_are_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture
     warnings: list[str] = []
     VocDataset(root, ["train"], None, warnings.append)
     assert len(warnings) == 2
-    assert f"2 {voc.CLIPPED}; the first: {root / 'Annotations/a.xml'}: object 0 (dog)" in warnings[0]
-    assert f"2 {voc.ZERO_BASED}; the first: {root / 'Annotations/a.xml'}: object 1 (dog)" in warnings[1]
+    assert f"2 {voc_xml.CLIPPED}; the first: {root / 'Annotations/a.xml'}: object 0 (dog)" in warnings[0]
+    assert f"2 {voc_xml.ZERO_BASED}; the first: {root / 'Annotations/a.xml'}: object 1 (dog)" in warnings[1]
     VocDataset(root, ["train"], None)
     assert [record.getMessage() for record in caplog.records] == warnings
 

@@ -1,0 +1,56 @@
+"""What is wrong in the files of a data set, as values: opening it raises the first error, checking lists them all."""
+
+import logging
+import shlex
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+OnWarning = Callable[[str], None]
+log_warning: OnWarning = logging.getLogger(__name__).warning
+
+CLIPPED = "boxes reach beyond their image and are clipped to it"
+LISTED_TWICE = "ids are listed more than once and are used once"
+
+
+class DatasetMissing(ValueError):
+    """A data set folder or a split of it is not there."""
+
+
+class Severity(StrEnum):
+    ERROR = "error"  # training cannot start
+    WARNING = "warning"  # it can, but look at this
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in the files of a data set, at one place."""
+
+    file: Path
+    message: str
+    severity: Severity = Severity.ERROR
+    object: str = ""  # index in the file and class
+    field: str = ""
+    summary: str = ""  # of warnings: one phrase for all of the kind, which follows their number
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (str(self.file), self.object, self.field, self.message) if part)
+
+
+def raise_first_error(faults: Iterable[Fault], root: Path) -> None:
+    """Raises ValueError for the first fault that training cannot live with."""
+    for fault in faults:
+        if fault.severity is Severity.ERROR:
+            raise ValueError(f"{fault} (tools/check_data.py {shlex.quote(str(root))} lists all faults)")
+
+
+def tell_warnings(faults: Iterable[Fault], root: Path, on_warning: OnWarning) -> None:
+    """One line a kind of warning: how many there are, and the first."""
+    kinds = defaultdict(list)
+    for fault in faults:
+        kinds[fault.summary].append(fault)
+    for summary, members in kinds.items():
+        on_warning(f"{root}: {len(members)} {summary}; the first: {members[0]}")
