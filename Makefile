@@ -48,7 +48,7 @@ lineage: setup
 	$(BIN)/python tools/report.py $(LINEAGE_RUNS) --out runs/lineage/comparison
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """detkit: two-stage object detection, from a folder of images to a report."""
 
 from detkit.predictor import Predictor, load
+from detkit.results import Result
 from detkit.structures import Detections
 
-__all__ = ["Detections", "Predictor", "load"]
+__all__ = ["Detections", "Predictor", "Result", "load"]

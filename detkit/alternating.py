@@ -7,7 +7,8 @@
 import torch
 from torch import nn
 
-from detkit.build import build_detector, build_resize
+from detkit.build import build_detector
+from detkit.build_data import build_resize
 from detkit.data.proposal_file import WithProposals
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.heads.proposals import FileProposals

@@ -1,10 +1,9 @@
-"""From the configuration to objects; the only place that matches on `kind`."""
+"""From the configuration to the detector and its training; with build_data.py the only place that matches on `kind`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -13,18 +12,14 @@ from torch.optim import Optimizer
 from detkit import sections as c
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.multi_scale import Frozen, MultiScale
+from detkit.backbones.preprocess import Normalize
 from detkit.backbones.preresnet import preresnet
 from detkit.backbones.resnet import resnet
 from detkit.backbones.timm_backbone import timm_backbone
 from detkit.backbones.torchvision_backbone import torchvision_backbone
 from detkit.backbones.vgg import vgg
+from detkit.backbones.vgg_m import vgg_m
 from detkit.backbones.zfnet import zfnet
-from detkit.data.dataset import DetectionDataset
-from detkit.data.loader import BatchOrder, Part, tall_pictures, train_batches
-from detkit.data.shapes import write_shapes
-from detkit.data.shapes_render import CLASSES as SHAPE_CLASSES
-from detkit.data.transforms import Augmentation, Resize, TrainTransform
-from detkit.data.voc import VocDataset
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
@@ -39,58 +34,6 @@ from detkit.proposals.make import Proposer
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
 from detkit.staged.svm import SVMRule
-from detkit.structures import Batch
-
-SplitKind = Literal["train", "val", "test"]
-
-
-def build_dataset(data: c.VocData | c.ShapesData, splits: Sequence[str]) -> DetectionDataset:
-    """The images of the named splits; the built-in set is written first where it is missing."""
-    match data:
-        case c.VocData():
-            return VocDataset(Path(data.root), splits, data.classes)
-        case c.ShapesData():
-            counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
-            write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
-            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
-
-
-def split_names(data: c.VocData | c.ShapesData, kind: SplitKind) -> tuple[str, ...]:
-    match data:
-        case c.VocData():
-            return {"train": data.train, "val": data.val, "test": data.test}[kind]
-        case c.ShapesData():
-            return (kind,)
-
-
-def with_classes(config: c.Config, classes: tuple[str, ...]) -> c.Config:
-    """The config with the classes its data set turned out to have, so that the run keeps them."""
-    match config.data:
-        case c.VocData():
-            return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
-        case c.ShapesData():
-            return config
-
-
-def build_resize(config: c.Config) -> Resize:
-    """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
-    as_stored = config.model.kind == "rcnn"
-    return Resize(None if as_stored else config.data.short_side, config.data.long_side)
-
-
-def build_batches(config: c.Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
-    """The training batches of given steps, for one process."""
-    data, train = config.data, config.train
-    if train.batch_size % (part.count * part.accumulate):
-        raise ValueError(
-            f"train.batch_size {train.batch_size} cannot be shared by {part.count} processes in {part.accumulate} "
-            "parts each: make it a multiple of processes x train.accumulate"
-        )
-    tall = tall_pictures(dataset) if data.group_by_aspect else [False] * len(dataset)
-    order = BatchOrder(tall, train.batch_size, train.seed)
-    augmentation = Augmentation(**data.augment.model_dump())
-    transform = TrainTransform(build_resize(config), augmentation)
-    return lambda steps: train_batches(dataset, transform, order, steps, part, data.workers)
 
 
 def build_detector(config: c.Config, num_classes: int) -> TwoStageDetector:
@@ -116,8 +59,9 @@ def build_detector(config: c.Config, num_classes: int) -> TwoStageDetector:
                 _check_tail(model.backbone, model.pool.size)
             tail = backbone.tail if noc is None else _noc(noc, backbone.channels, pool.cells)
             tail_dim = backbone.tail_dim if noc is None else noc.fc_dim
-            proposals = _rpn(model.rpn, backbone) if isinstance(model, c.FasterRCNN) else FileProposals()
-            head = _head(model.head, pool, tail, tail_dim, num_classes)
+            inclusive = model.box_decoding == "inclusive"
+            proposals = _rpn(model.rpn, backbone, inclusive) if isinstance(model, c.FasterRCNN) else FileProposals()
+            head = _head(model.head, pool, tail, tail_dim, num_classes, inclusive=inclusive)
             return TwoStageDetector(_multi_scale(backbone, scale_factors(config)), proposals, head)
 
 
@@ -212,11 +156,14 @@ def _network(section: c.AnyBackbone) -> Backbone:
     s = section
     match s:
         case c.ResNet():
-            return resnet(s.depth, s.layout, s.norm, s.frozen_stages, s.weights)
+            return _with_pixels(resnet(s.depth, s.layout, s.norm, s.frozen_stages, s.weights, s.first_pool), s.pixels)
         case c.VGG():
-            return vgg(s.depth, s.layout, s.norm, s.frozen_stages, s.fc_dim, s.width, s.weights)
+            network = vgg(s.depth, s.layout, s.norm, s.frozen_stages, s.fc_dim, s.width, s.weights)
+            return _with_pixels(network, s.pixels)
         case c.ZFNet():
-            return zfnet(s.frozen_stages, s.fc_dim, s.width, s.weights)
+            return _with_pixels(zfnet(s.frozen_stages, s.fc_dim, s.width, s.weights), s.pixels)
+        case c.VGGM():
+            return vgg_m(s.frozen_stages, s.fc_dim, s.fc7_dim, s.width, s.weights)
         case c.PreResNet():
             return preresnet(s.depth, s.norm, s.frozen_stages, s.weights)
         case c.TimmBackbone():
@@ -225,11 +172,17 @@ def _network(section: c.AnyBackbone) -> Backbone:
             return torchvision_backbone(s.name, s.weights, s.norm, s.frozen_stages)
 
 
+def _with_pixels(backbone: Backbone, pixels: c.Pixels | None) -> Backbone:
+    if pixels is None:
+        return backbone
+    return replace(backbone, preprocess=Normalize(pixels.mean, pixels.std, bgr=pixels.order == "bgr"))
+
+
 def build_pool(section: c.AnyPool, backbone: Backbone) -> RegionPool:
     size = section.size or backbone.pool_size
     match section:
         case c.RoIMaxPoolSection():
-            return RoIMaxPool(size, backbone.stride, backbone.offset)
+            return RoIMaxPool(size, backbone.stride, backbone.offset, section.rounds)
         case c.RoIAlignSection():
             return RoIAlign(size, backbone.stride, section.sampling, backbone.offset)
 
@@ -265,11 +218,11 @@ def _noc(section: c.NoC, channels: int, cells: int) -> nn.Sequential:
     return noc(channels, cells, section.convs, section.conv_channels, section.fcs, section.fc_dim, section.dropout)
 
 
-def _rpn(rpn: c.RPNSection, backbone: Backbone) -> RPN:
+def _rpn(rpn: c.RPNSection, backbone: Backbone, inclusive: bool) -> RPN:
     return RPN(
         backbone.channels,
         rpn.channels,
-        Anchors(rpn.sizes, rpn.ratios, backbone.stride, backbone.offset),
+        Anchors(rpn.sizes, rpn.ratios, backbone.stride, backbone.offset, rpn.anchors),
         RPNTraining(
             rpn.positive_iou,
             rpn.negative_iou,
@@ -277,9 +230,11 @@ def _rpn(rpn: c.RPNSection, backbone: Backbone) -> RPN:
             rpn.positive_fraction,
             rpn.across_border,
             rpn.box_weight,
+            rpn.smooth_l1_beta,
         ),
         train=Selection(rpn.train_before_nms, rpn.train_after_nms, rpn.nms_iou, rpn.min_side),
         test=Selection(rpn.test_before_nms, rpn.test_after_nms, rpn.nms_iou, rpn.min_side),
+        inclusive=inclusive,
     )
 
 
@@ -297,6 +252,7 @@ def _head(
     tail_dim: int,
     num_classes: int,
     regions_at_once: int | None = None,
+    inclusive: bool = False,
 ) -> RoIHead:
     return RoIHead(
         pool,
@@ -306,10 +262,16 @@ def _head(
         head.class_agnostic,
         head.box_std,
         HeadTraining(
-            head.batch_per_image, head.foreground_fraction, head.foreground_iou, head.background_iou, head.box_weight
+            head.batch_per_image,
+            head.foreground_fraction,
+            head.foreground_iou,
+            head.background_iou,
+            head.box_weight,
+            head.smooth_l1_beta,
         ),
         DetectionRule(head.min_score, head.nms_iou, head.max_detections),
         regions_at_once,
+        inclusive,
     )
 
 

@@ -11,19 +11,25 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from detkit.sections import Config, Section
+from detkit.sections import Config, FolderData, Pictures, Section
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the key, its value and what is allowed."""
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Path, overrides: Sequence[str] = (), data: FolderData | None = None) -> Config:
     """Read `path`, the files it is based on and the `key=value` overrides, in order.
 
+    `data` takes the place of the data set in the file; the file's sizes of pictures, augmentation and workers stay.
     Raises ConfigError naming the key, its value, what is allowed and the nearest known key.
     """
     content = _read(path, seen=())
+    if data is not None:
+        before = content.get("data")
+        kept = {k: v for k, v in before.items() if k in Pictures.model_fields} if isinstance(before, dict) else {}
+        own = data.model_dump(mode="json", exclude=set(Pictures.model_fields), exclude_defaults=True)
+        content["data"] = kept | own
     train = content.get("train")
     if isinstance(train, dict) and train.get("lr_batch") is None:
         train["lr_batch"] = train.get("batch_size")  # so that an override of batch_size scales the rate
@@ -48,7 +54,8 @@ def parse_config(content: dict[str, Any], source: str) -> Config:
         raise ConfigError(f"{source}: {problems}") from None
 
 
-SHARED_KINDS = {"joint", "alternating"}  # two ways to train from the same section, not two sections
+# Kinds that have one section in common: changing one for another keeps the other keys.
+SHARED_KINDS = {"joint": "train", "alternating": "train", "voc": "data", "coco": "data", "yolo": "data"}
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -70,8 +77,9 @@ def differing_keys(one: Config, other: Config) -> list[str]:
 
 
 def _is_same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    kind = new.get("kind", old.get("kind"))
-    return kind == old.get("kind") or kind in SHARED_KINDS
+    before = old.get("kind")
+    kind = new.get("kind", before)
+    return kind == before or (kind in SHARED_KINDS and SHARED_KINDS[kind] == SHARED_KINDS.get(before, "train"))
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -120,7 +128,7 @@ def _locate(names: Sequence[str]) -> tuple[str, list[str]]:
     key: list[str] = []
     known: list[str] = []
     for name in names:
-        chosen = next((kind for kind in _sections(section) if _kind_of(kind) == name), None)
+        chosen = next((kind for kind in _sections(section) if name in _kinds_of(kind)), None)
         if chosen is not None:
             section = chosen
             continue
@@ -139,9 +147,9 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
             yield from _sections(part)
 
 
-def _kind_of(section: type[Section]) -> str | None:
+def _kinds_of(section: type[Section]) -> tuple[str, ...]:
     field = section.model_fields.get("kind")
-    return None if field is None else str(field.annotation.__args__[0])  # type: ignore[union-attr]
+    return () if field is None else field.annotation.__args__  # type: ignore[union-attr]
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

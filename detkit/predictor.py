@@ -1,29 +1,37 @@
-"""A trained detector in use: `detkit.load(path).predict(images)`."""
+"""A trained detector in use: `detkit.load(path).predict(pictures)`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from detkit.build import build_detector, build_proposer, build_resize, build_staged_detector
+from detkit.build import build_detector, build_proposer, build_staged_detector
+from detkit.build_data import build_resize
 from detkit.config import parse_config
-from detkit.data.images import read_image
+from detkit.console import track
 from detkit.data.loader import collate
+from detkit.data.pictures import OpenPicture, is_one, listed, open_picture
+from detkit.data.pictures import Picture as Picture
 from detkit.data.transforms import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
 from detkit.engine.inference import Detector, prepare
 from detkit.heads.compression import compress_tail
+from detkit.heads.roi_head import RoIHead
+from detkit.results import Result
 from detkit.sections import RCNN, Config, FasterRCNN, ProposalFilesSection, SPPNet
 from detkit.staged.detector import StagedDetector
-from detkit.structures import Detections, Sample
+from detkit.structures import Clock, Detections, Sample, no_clock
 
-Picture = str | Path | NDArray[np.uint8] | Tensor  # a file; (H, W, 3) uint8 RGB; (3, H, W) uint8 RGB
-BATCH = 4  # images at once
+T = TypeVar("T")
+
+BATCH = 4  # pictures at once
+MIN_SCORE = 0.05
 
 
 class Predictor:
@@ -33,45 +41,92 @@ class Predictor:
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = build_resize(config)
 
-    def predict(self, images: Picture | Sequence[Picture], min_score: float = 0.05) -> Detections | list[Detections]:
-        """Detections in one picture, or a list of them for several, best first, in pixels of each picture.
+    def predict(
+        self,
+        pictures: Picture | Iterable[Picture],
+        min_score: float = MIN_SCORE,
+        batch_size: int = BATCH,
+        progress: bool = False,
+    ) -> Result | list[Result]:
+        """Detections of at least `min_score` in one picture, or a list of them for a folder, a list or a generator.
 
-        Raises ValueError for what is no picture: the message names it.
+        A picture is a path, an http(s) URL, the bytes of a file, a PIL image, an array (H, W, 3) or grey (H, W), or a
+        tensor (3, H, W), of uint8 RGB. Boxes are in its own pixels. `min_score` holds whatever the detector's
+        configuration says. `progress` shows a bar. Raises ValueError for what is no picture: the message names it.
         """
-        if isinstance(images, Sequence) and not isinstance(images, str):
-            return self.predict_all(images, min_score)
-        return self.predict_all([images], min_score)[0]
+        found = self.predict_all(pictures, min_score, batch_size, progress)
+        return found[0] if is_one(pictures) else found
 
-    def predict_all(self, images: Sequence[Picture], min_score: float = 0.05) -> list[Detections]:
-        """Detections in each of several pictures."""
-        found: list[Detections] = []
-        for start in range(0, len(images), BATCH):
-            samples = [self._with_proposals(_as_sample(image)) for image in images[start : start + BATCH]]
+    def predict_all(
+        self,
+        pictures: Picture | Iterable[Picture],
+        min_score: float = MIN_SCORE,
+        batch_size: int = BATCH,
+        progress: bool = False,
+    ) -> list[Result]:
+        """As `predict`, but always a list."""
+        sources = listed(pictures)
+        found = self.stream(sources, min_score, batch_size)
+        total = len(sources) if isinstance(sources, Sized) else None
+        return list(track(found, "detecting", total) if progress else found)
+
+    def stream(
+        self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE, batch_size: int = BATCH
+    ) -> Iterator[Result]:
+        """As `predict`, one by one as they are found: for more pictures than memory holds, such as those of a film."""
+        if not 0 <= min_score <= 1 or batch_size < 1:
+            raise ValueError(f"min_score {min_score:g}, batch_size {batch_size}: expected 0 to 1, and at least 1")
+        for group in in_groups(map(open_picture, listed(pictures)), batch_size):
+            yield from self.look(group, min_score)
+
+    def look(self, pictures: Sequence[OpenPicture], min_score: float = MIN_SCORE) -> list[Result]:
+        """As `predict`, in pictures that are open already: one batch."""
+        detections = self.detect([self.sample(picture) for picture in pictures], min_score)
+        return [
+            Result(found.boxes, found.scores, found.labels, self.classes, picture.name, picture.size, picture.origin)
+            for picture, found in zip(pictures, detections, strict=True)
+        ]
+
+    def detect(self, samples: Sequence[Sample], min_score: float, clock: Clock = no_clock) -> list[Detections]:
+        """Detections of at least `min_score` in samples that `sample` made, in one batch; `clock` times the stages."""
+        with clock("resize"):
             batch = collate([self.resize(sample) for sample in samples]).to(self.device)
-            found += self.detector.detect(batch)
-        return [_at_least(one, min_score) for one in found]
+        with _rule_reaching(self.detector, min_score):
+            return [_at_least(found, min_score) for found in self.detector.detect(batch, clock)]
 
-    def _with_proposals(self, sample: Sample) -> Sample:
-        """The sample with what the detector starts from; an RPN starts from the picture alone."""
+    def sample(self, picture: OpenPicture, clock: Clock = no_clock) -> Sample:
+        """The picture with what the detector starts from; an RPN starts from the picture alone."""
+        # Copied only where torch could not share it: an array that is read-only, or runs backwards.
+        pixels = np.require(picture.pixels, requirements=["C", "W"])
+        sample = Sample(picture.name, torch.from_numpy(pixels).permute(2, 0, 1), picture.size)
         model = self.config.model
         if isinstance(model, FasterRCNN):
             return sample
         if isinstance(model.proposals, ProposalFilesSection):
             raise ValueError(
-                f"{sample.image_id}: this detector takes its proposals from files, which have none for other pictures; "
+                f"{picture.name}: this detector takes its proposals from files, which have none for other pictures; "
                 "use one that was trained on selective_search or edge_boxes"
             )
-        _, propose = build_proposer(model.proposals)
-        boxes, _ = propose(np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy()))
+        with clock("proposals"):
+            _, propose = build_proposer(model.proposals)
+            boxes, _ = propose(pixels)
         return replace(sample, proposals=torch.from_numpy(boxes[: model.proposals.count]))
+
+
+def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one shorter."""
+    rest = iter(items)
+    while group := list(islice(rest, size)):
+        yield group
 
 
 def load(path: str | Path, device: str | torch.device | None = None, svd: Sequence[int] = ()) -> Predictor:
     """The detector in `path`, a model.pt or the folder of a run, on `device` (default: a GPU where there is one).
 
     `svd`: ranks that fc6 and fc7 are cut to, for speed (Fast R-CNN, section 3.1: 1024 and 256). Raises ValueError when
-    the file cannot be read, or its detector has no such layers.
+    the file cannot be read, its detector has no such layers, or there is no such device.
     """
+    where = _device(device)
     saved = load_model(Path(path))
     config = parse_config(saved.config, source=str(path))
     # The weights are in the file: where training started from is of no concern any more.
@@ -85,9 +140,19 @@ def load(path: str | Path, device: str | torch.device | None = None, svd: Sequen
         raise ValueError(f"{path}: its weights do not fit its config: {error}") from error
     if svd:
         _compress(detector, svd)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     prepare(detector, where)
     return Predictor(detector, saved.classes, config, where)
+
+
+def _device(name: str | torch.device | None) -> torch.device:
+    """Raises ValueError for a device that this machine does not have."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.zeros(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(name)!r}: cannot be used ({reason}); use 'cpu', or leave it out") from None
+    return device
 
 
 def _compress(detector: TwoStageDetector | StagedDetector, ranks: Sequence[int]) -> None:
@@ -97,27 +162,23 @@ def _compress(detector: TwoStageDetector | StagedDetector, ranks: Sequence[int])
         compress_tail(detector.network.tail.tail, ranks)
 
 
-def _as_sample(picture: Picture) -> Sample:
-    match picture:
-        case str() | Path():
-            return _sample(torch.from_numpy(read_image(Path(picture))).permute(2, 0, 1), name=str(picture))
-        case np.ndarray():
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                raise ValueError(f"array {picture.shape} {picture.dtype}: expected (H, W, 3) uint8, RGB")
-            return _sample(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1), name="array")
-        case Tensor():
-            if picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[0] != 3:
-                raise ValueError(f"tensor {tuple(picture.shape)} {picture.dtype}: expected (3, H, W) uint8, RGB")
-            return _sample(picture.cpu(), name="tensor")
-        case _:
-            raise ValueError(f"{type(picture).__name__}: expected a path, an (H, W, 3) array or a (3, H, W) tensor")
+@contextmanager
+def _rule_reaching(detector: Detector, min_score: float) -> Iterator[None]:
+    """While entered, the detector's own least score lets through all of at least `min_score`.
 
-
-def _sample(image: Tensor, name: str) -> Sample:
-    height, width = image.shape[1:]
-    if not height or not width:
-        raise ValueError(f"{name}: a picture of {height} x {width} px")
-    return Sample(name, image, (height, width))
+    Raising it changes no detection above it: NMS and the limit on detections go from the best down.
+    """
+    holder = detector.head if isinstance(detector, TwoStageDetector) else detector
+    if not isinstance(holder, RoIHead | StagedDetector):
+        yield
+        return
+    before = holder.rule
+    below = float(np.nextafter(np.float32(min_score), np.float32(0)))  # the rule asks for scores above its limit
+    holder.rule = replace(before, min_score=below)
+    try:
+        yield
+    finally:
+        holder.rule = before
 
 
 def _at_least(found: Detections, min_score: float) -> Detections:

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from detkit.build import build_backbone, build_dataset, split_names, with_classes
+from detkit.build import build_backbone
+from detkit.build_data import build_training_set, with_classes
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.backbone_file import save_backbone
 from detkit.engine.distributed import joined_world
@@ -34,8 +35,8 @@ def pretrain(config: Config, folder: Path, steps: int, side: int, grid: int | No
     `grid`: cells a side of the last feature map that the tail takes (default: what the backbone was published with).
     """
     with joined_world() as world:
-        classes = build_dataset(config.data, split_names(config.data, "train")).classes
-        config = with_classes(config, classes)
+        dataset = build_training_set(config.data)
+        config = with_classes(config, dataset.classes)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.to_yaml())
         torch.manual_seed(config.train.seed)
@@ -45,7 +46,7 @@ def pretrain(config: Config, folder: Path, steps: int, side: int, grid: int | No
             WarpedCrop(side, side // 14),  # R-CNN: 16 px of 224
             RegionTail(to_pool5, backbone.tail),
             backbone.tail_dim,
-            len(classes),
+            len(dataset.classes),
             True,
             (0.1, 0.1, 0.2, 0.2),
             SAMPLING,
@@ -55,7 +56,6 @@ def pretrain(config: Config, folder: Path, steps: int, side: int, grid: int | No
         train = config.train.model_copy(
             update={"steps": steps, "schedule": CosineSchedule(kind="cosine"), "eval_every": None, "kind": "joint"}
         )
-        dataset = build_dataset(config.data, split_names(config.data, "train"))
         Session(config, dataset, folder, world, StageTimes(folder)).fit(model, train, dataset, PHASE)
         path = folder / "backbone.pt"
         if world.is_main:

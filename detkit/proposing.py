@@ -29,14 +29,17 @@ FOLDER = Path(c.ProposalsSection().folder)
 RPN_BATCH = 4  # images at once
 
 
-def open_with_proposals(
-    config: c.Config, splits: Sequence[str], open_splits: Callable[[Sequence[str]], DetectionDataset], root: Path
+def with_proposals(
+    config: c.Config,
+    dataset: DetectionDataset,
+    splits: Sequence[str],
+    open_split: Callable[[str], DetectionDataset],
+    root: Path,
 ) -> DetectionDataset:
-    """The data set in `root` that `open_splits` opens, with the proposals that the detector takes: one file a split.
+    """`dataset`, the `splits` of the data set in `root`, with the proposals that the detector takes: one file a split.
 
     Missing ones are made first, on all cores. A detector with an RPN gets the data set as it is.
     """
-    dataset = open_splits(splits)
     model = config.model
     if isinstance(model, c.FasterRCNN):
         return dataset
@@ -44,11 +47,10 @@ def open_with_proposals(
     if isinstance(section, c.ProposalFilesSection):
         return WithProposals(dataset, [ProposalFile(Path(file)) for file in section.files], section.count)
     source, propose = build_proposer(section)
-    folder = Path(section.folder)
     files = [
         make_proposals(
-            dataset if len(splits) == 1 else open_splits([split]),
-            proposal_path(folder, root, split, source),
+            dataset if len(splits) == 1 else open_split(split),
+            proposal_path(Path(section.folder), root, split, source),
             source,
             propose,
         )

@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detkit.build import build_dataset, split_names
+from detkit.build_data import as_folder, build_dataset, split_names, with_classes
+from detkit.config import read_config
+from detkit.data.coco import CocoDataset
 from detkit.data.dataset import DetectionDataset
+from detkit.data.forms import find_form, open_form, roles
+from detkit.data.listed import ListedDataset
 from detkit.data.loader import detection_batches
 from detkit.data.proposal_file import WithProposals
-from detkit.data.voc import VocDataset
 from detkit.engine.distributed import World
 from detkit.engine.inference import detect_all
 from detkit.engine.logs import read_log
+from detkit.evaluation.assessment import Assessment, MetricName, assess
+from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.evaluation.speed import StageClock
-from detkit.evaluation.voc import Metric, evaluate
-from detkit.evaluation.voc_files import write_detections
+from detkit.evaluation.voc_files import read_detections, write_detections
 from detkit.predictor import Predictor
-from detkit.proposing import open_with_proposals
+from detkit.proposing import with_proposals
 from detkit.reports.run_report import write_report
-from detkit.sections import Config, ShapesData
+from detkit.reports.systems import newest_evaluation
+from detkit.sections import Config, FormName
 from detkit.structures import Detections
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
@@ -41,17 +46,27 @@ def newest_run(runs: Path = Path("runs")) -> Path:
     return models[-1].parent
 
 
-def open_dataset(config: Config, root: Path | None, split: str | None, classes: tuple[str, ...]) -> DetectionDataset:
-    """The test split of a run's data set, or the one asked for, with the proposals that the detector takes."""
-    data = config.data
+def open_dataset(
+    config: Config, root: Path | None, split: str | None, classes: tuple[str, ...], kind: FormName | None = None
+) -> DetectionDataset:
+    """The test split of a run's data set, or the one asked for, with the proposals that the detector takes.
 
-    def open_splits(splits: Sequence[str]) -> DetectionDataset:
-        if root is None and isinstance(data, ShapesData):
-            return build_dataset(data, splits)
-        return VocDataset(root or Path(data.root), splits, classes)
+    Another `root` may be of any form; without `split` it is the run's own, or the one that is for testing there.
+    """
+    data, splits = config.data, split_names(config.data, "test")
+    if root is not None:
+        form = find_form(root, kind)
+        data = as_folder(form, classes)
+        splits = splits if set(splits) <= set(form.splits) else roles(form).test
+    if split is not None:
+        splits = (split,)
+    if not splits:
+        raise ValueError(f"{data.root}: no split is for testing; name one of it with --split")
 
-    splits = split_names(data, "test") if split is None else (split,)
-    return open_with_proposals(config, splits, open_splits, root or Path(data.root))
+    def open_split(name: str) -> DetectionDataset:
+        return build_dataset(data, [name])
+
+    return with_proposals(config, build_dataset(data, splits), splits, open_split, Path(data.root))
 
 
 def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
@@ -81,30 +96,90 @@ def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[
 
 
 def score(
-    detections: Mapping[str, Detections],
+    found: Mapping[str, Detections] | ResultRows,
     dataset: DetectionDataset,
-    metric: Metric,
+    metrics: Sequence[MetricName],
     speed: Mapping[str, Any],
     folder: Path,
     split: str,
     title: str,
     run: Path | None,
+    pictures: bool = True,
 ) -> Scored:
-    """Score detections and write official result files, metrics.json and report.html to `folder`."""
+    """Score detections by `metrics`, the first of which leads; writes to `folder`.
+
+    These are the official result files of the metrics, metrics.json and report.html, the latter with pictures unless
+    the data set has none at hand.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    result = evaluate(detections, dataset, metric)
-    metrics: dict[str, Any] = {
-        "metric": metric,
-        "map": result.mean_ap,
-        "ap": result.ap,
+    assessment = assess(found, dataset, metrics)
+    leading = metrics[0]
+    content: dict[str, Any] = {
+        "metric": leading,
+        "map": assessment.score(leading),
+        "interval": _interval(assessment, leading),
+        "ap": assessment.class_scores(leading),
         "images": len(dataset),
         "split": split,
         **speed,
         "date": time.strftime("%Y-%m-%d"),
     }
-    write_detections(folder, split, detections, dataset.classes)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    if assessment.coco is not None:
+        content["coco"] = assessment.coco.summary
+        write_results(folder / "results.json", assessment.detections, assessment.truth)
+    if assessment.voc:
+        write_detections(folder, split, assessment.detections, dataset.classes)
+    content["metrics"] = {
+        name: {
+            "map": assessment.score(name),
+            "interval": _interval(assessment, name),
+            "ap": assessment.class_scores(name),
+        }
+        for name in metrics
+    }
+    content["errors"] = {kind.name.lower(): loss for kind, loss in assessment.errors.loss.items()}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
     config = run / "config.yaml" if run is not None else None
     text = config.read_text() if config is not None and config.is_file() else ""
     log = read_log(run / "log.jsonl") if run is not None else []
-    return Scored(metrics, write_report(folder, title, metrics, result, detections, dataset, text, log))
+    return Scored(content, write_report(folder, title, content, assessment, text, log, pictures))
+
+
+def _interval(assessment: Assessment, metric: MetricName) -> list[float] | None:
+    """The middle 95% over resampled images."""
+    interval = assessment.intervals[metric]
+    return None if interval.low is None or interval.high is None else [interval.low, interval.high]
+
+
+def assess_again(run: Path, split: str | None) -> Assessment:
+    """What tools/eval.py found out about a run, from the files it wrote; of its newest evaluation, or that of `split`.
+
+    Raises ValueError for a run without one.
+    """
+    path = newest_evaluation(run, split)
+    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    config = with_classes(read_config(run / "config.yaml"), tuple(metrics["ap"]))
+    splits = split_names(config.data, "test") if split is None else (split,)
+    dataset = build_dataset(config.data, splits)
+    found: Mapping[str, Detections] | ResultRows
+    if (path / "results.json").is_file():
+        found = read_rows(path / "results.json", dataset.ground_truth())
+    else:
+        found = read_detections(path, dataset.classes, dataset.image_ids)
+    return assess(found, dataset, list(metrics["metrics"]))
+
+
+def open_annotations(path: Path, split: str | None, form: FormName | None) -> tuple[ListedDataset, str, bool]:
+    """A data set to score files against, the name of its split, and whether its pictures are at hand.
+
+    `path` is a folder of any form, or an annotation file of COCO, which needs no pictures.
+    """
+    if path.is_file():
+        if split is not None or form not in (None, "coco"):
+            raise ValueError(f"{path}: a file is one split, in COCO's form; leave out --split and --form")
+        return CocoDataset(path.parent, [path.name], None, need_pictures=False), path.stem, False
+    found = find_form(path, form)
+    splits = roles(found).test if split is None else (split,)
+    if not splits:
+        raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")
+    return open_form(found, splits, None), "+".join(splits), True

@@ -46,15 +46,38 @@ class Pictures(Section):
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode, for each training process
 
 
-class VocData(Pictures):
-    """PASCAL VOC, or any folder of its shape. A split is "trainval", or "VOC2007/trainval" in a sub-folder of root."""
+FormName = Literal["voc", "coco", "yolo"]
 
-    kind: Literal["voc"]
+
+class Folder(Section):
+    """A folder in the form of PASCAL VOC, COCO or YOLO, and what its classes are called here."""
+
+    kind: FormName
     root: str
-    classes: tuple[str, ...] | None = None  # null: the names found in the training splits
+    rename: dict[str, str] = {}
+    other_classes: Literal["error", "drop"] = "error"  # objects that are of none of `classes`
+
+
+class Source(Folder):
+    """Another data set to learn from, brought to the classes of the first by name."""
+
+    splits: Annotated[tuple[str, ...], Field(min_length=1)]
+    other_classes: Literal["error", "drop"] = "drop"
+
+
+class FolderData(Pictures, Folder):
+    """What is learned from and tested on.
+
+    A split is "trainval", "VOC2007/trainval" in a sub-folder of root, or "train2017" for instances_train2017.json;
+    "all[:80%]" is four fifths of one, chosen by the ids.
+    """
+
+    kind: FormName  # again: what tells sections apart must be their own
+    classes: tuple[str, ...] | None = None  # null: those of the training splits
     train: Annotated[tuple[str, ...], Field(min_length=1)]
     val: tuple[str, ...] = ()  # the best weights are chosen here, never on test
     test: tuple[str, ...]
+    also: tuple[Source, ...] = ()  # further data sets to train on
 
 
 class ShapesData(Pictures):
@@ -70,12 +93,23 @@ class ShapesData(Pictures):
     num_test: Count = 120
 
 
+class Pixels(Section):
+    """What a network's pixels were brought to, where that is not what its layout says (backbones/preprocess.py)."""
+
+    mean: tuple[float, float, float]  # red, green, blue, of 0..255
+    std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    order: Literal["rgb", "bgr"] = "rgb"  # of the channels that the network reads
+
+
 class ResNet(Section):
     kind: Literal["resnet"]
     depth: Literal[18, 34, 50, 101, 152] = 101
     layout: Literal["torchvision", "msra"] = "torchvision"  # stride of a bottleneck in its 3x3, or in its first 1x1
+    # The pooling behind conv1: with a cell of padding all round (torchvision), or none and sizes rounded up (Caffe).
+    first_pool: Literal["padded", "ceil"] = "padded"
     norm: Literal["frozen", "batch", "group"] = "frozen"  # ResNet paper, appendix A: batch norm fixed
     frozen_stages: Annotated[int, Field(ge=0, le=4)] = 2  # 1: conv1; 2: conv1 and conv2_x; ... 4: through conv4_x
+    pixels: Pixels | None = None  # null: those of the layout
     weights: str | None = "imagenet"  # imagenet | a file with a state dict | null: from scratch
 
 
@@ -87,6 +121,7 @@ class VGG(Section):
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2  # conv1 and conv2; Fast R-CNN, section 4.5
     width: Fraction = 1.0  # part of the published number of channels
     fc_dim: Count = 4096
+    pixels: Pixels | None = None
     weights: str | None = "imagenet"
 
 
@@ -95,6 +130,18 @@ class ZFNet(Section):
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 0  # the published ZF models train every layer
     width: Fraction = 1.0
     fc_dim: Count = 4096
+    pixels: Pixels | None = None
+    weights: str | None
+
+
+class VGGM(Section):
+    """VGG_CNN_M_1024, "M" of the Fast R-CNN paper (Chatfield et al. 2014)."""
+
+    kind: Literal["vgg_m"]
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 1  # Fast R-CNN, section 4.5: conv1 is fixed
+    width: Fraction = 1.0
+    fc_dim: Count = 4096  # of fc6
+    fc7_dim: Count = 1024
     weights: str | None
 
 
@@ -130,6 +177,8 @@ class TorchvisionBackbone(Section):
 class RoIMaxPoolSection(Section):
     kind: Literal["roi_pool"]
     size: Count | None = None  # cells a side; null: what the backbone was published with
+    # What of x2, y2 is rounded: the last px inside (the published Caffe code), or the corner (simple-faster-rcnn).
+    rounds: Literal["last_px", "corner"] = "last_px"
 
 
 class RoIAlignSection(Section):
@@ -144,12 +193,15 @@ class RPNSection(Section):
     channels: Count = 512
     sizes: tuple[Positive, ...] = (128.0, 256.0, 512.0)  # px, square root of the anchor's area
     ratios: tuple[Positive, ...] = (0.5, 1.0, 2.0)  # height / width
+    # On the middle of a cell; on its corner (detectron2); on its middle, with rounded sides (py-faster-rcnn).
+    anchors: Literal["centered", "corner", "rounded"] = "centered"
     positive_iou: Fraction = 0.7
     negative_iou: Fraction = 0.3
     batch_per_image: Count = 256
     positive_fraction: Fraction = 0.5
     across_border: bool = False  # learn from anchors that leave the picture, too
     box_weight: NotNegative = 1.0
+    smooth_l1_beta: NotNegative = 1 / 9  # offsets below it count quadratically; 0: L1
     nms_iou: Fraction = 0.7
     min_side: NotNegative = 16.0  # px
     train_before_nms: Count = 12000
@@ -168,6 +220,7 @@ class HeadSection(Section):
     box_std: tuple[Positive, Positive, Positive, Positive] = (0.1, 0.1, 0.2, 0.2)
     class_agnostic: bool = False
     box_weight: NotNegative = 1.0
+    smooth_l1_beta: NotNegative = 1.0
     min_score: Fraction = 0.05
     nms_iou: Fraction = 0.3
     max_detections: Count = 100
@@ -217,8 +270,10 @@ class ProposalFilesSection(Section):
 
 
 AnyBackbone = Annotated[
-    ResNet | VGG | ZFNet | PreResNet | TimmBackbone | TorchvisionBackbone, Field(discriminator="kind")
+    ResNet | VGG | ZFNet | VGGM | PreResNet | TimmBackbone | TorchvisionBackbone, Field(discriminator="kind")
 ]
+# Boxes out of offsets as everywhere in detkit, or as py-faster-rcnn and fast-rcnn do: x2, y2 come out 1 px further.
+BoxDecoding = Literal["continuous", "inclusive"]
 AnyPool = Annotated[RoIMaxPoolSection | RoIAlignSection, Field(discriminator="kind")]
 AnyProposals = Annotated[SelectiveSearchSection | EdgeBoxesSection | ProposalFilesSection, Field(discriminator="kind")]
 
@@ -231,6 +286,7 @@ class FasterRCNN(Section):
     noc: NoC | None = None  # null: the backbone's own tail (fc6-fc7, conv5)
     rpn: RPNSection = RPNSection()
     head: HeadSection = HeadSection()
+    box_decoding: BoxDecoding = "continuous"
 
 
 class FastRCNN(Section):
@@ -241,6 +297,7 @@ class FastRCNN(Section):
     noc: NoC | None = None
     proposals: AnyProposals
     head: HeadSection = HeadSection()
+    box_decoding: BoxDecoding = "continuous"
 
 
 class SVMSection(Section):
@@ -370,7 +427,7 @@ class Published(Section):
 class Config(Section):
     """A whole run: what is learned from, what learns, and how."""
 
-    data: Annotated[VocData | ShapesData, Field(discriminator="kind")]
+    data: Annotated[FolderData | ShapesData, Field(discriminator="kind")]
     model: Model
     train: Train
     published: Published | None = None

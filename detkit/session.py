@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from detkit.build import build_batches, build_optimizer, build_train_settings
+from detkit.build import build_optimizer, build_train_settings
+from detkit.build_data import build_batches
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import Part
 from detkit.engine.checkpoint import SavedModel, save_model

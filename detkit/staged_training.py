@@ -12,7 +12,6 @@ import torch
 
 from detkit.build import (
     build_detector,
-    build_resize,
     build_staged_detector,
     build_svm_rule,
     map_shape,
@@ -20,6 +19,7 @@ from detkit.build import (
     region_network,
     scale_factors,
 )
+from detkit.build_data import build_resize
 from detkit.console import track
 from detkit.data.proposal_file import WithProposals
 from detkit.engine import checkpoint

@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from detkit.alternating import PHASES, train_alternating
-from detkit.build import build_dataset, build_detector, build_resize, learning_rate, split_names, with_classes
+from detkit.build import build_detector, learning_rate
+from detkit.build_data import build_dataset, build_resize, build_training_set, split_names, with_classes
 from detkit.config import ConfigError, differing_keys, read_config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import detection_batches
@@ -21,9 +21,9 @@ from detkit.engine.logs import RunLog
 from detkit.engine.stages import StageTimes
 from detkit.engine.trainer import Validation
 from detkit.evaluation.voc import evaluate
-from detkit.proposing import open_with_proposals
+from detkit.proposing import with_proposals
 from detkit.reports.overview import overview
-from detkit.sections import RCNN, Config, SPPNet
+from detkit.sections import RCNN, Config, FolderData, SPPNet
 from detkit.session import Session
 from detkit.staged_training import FEATURES, FINETUNE, REGRESSORS, SVMS, train_staged
 
@@ -45,18 +45,25 @@ def train(config: Config, folder: Path, fresh: bool = False) -> None:
 
     Raises ValueError for anything in the config, the data or the folder that does not fit.
     """
-    with joined_world() as world:
-        _train(config, folder, fresh, world)  # a call, so that the model is gone before the processes part
+    try:
+        with joined_world() as world:
+            _train(config, folder, fresh, world)  # a call, so that the model is gone before the processes part
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"the GPU's memory does not hold a step ({str(error).splitlines()[0]}); compute each in parts with "
+            f"train.accumulate={2 * config.train.accumulate}, or take smaller pictures: data.short_side"
+        ) from error
 
 
 def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
-    config = with_classes(config, build_dataset(config.data, split_names(config.data, "train")).classes)
+    pictures = build_training_set(config.data)
+    config = with_classes(config, pictures.classes)
     _check(config, world)
     if world.is_main:
         _prepare_folder(folder, config, fresh)
-    dataset = _open(config, split_names(config.data, "train"))
+    dataset = _with_proposals(config, pictures, _training_splits(config))
     if world.is_main:
         val = split_names(config.data, "val")
         if world.size > 1 and val and config.train.eval_every is not None:
@@ -105,7 +112,21 @@ def _train_joint(session: Session) -> None:
 
 
 def _open(config: Config, splits: Sequence[str]) -> DetectionDataset:
-    return open_with_proposals(config, splits, partial(build_dataset, config.data), Path(config.data.root))
+    return _with_proposals(config, build_dataset(config.data, splits), splits)
+
+
+def _with_proposals(config: Config, dataset: DetectionDataset, splits: Sequence[str]) -> DetectionDataset:
+    data = config.data
+    return with_proposals(config, dataset, splits, lambda split: build_dataset(data, [split]), Path(data.root))
+
+
+def _training_splits(config: Config) -> tuple[str, ...]:
+    """Those that have a file of proposals each; a set that is joined from several folders has one."""
+    data, splits = config.data, split_names(config.data, "train")
+    if isinstance(data, FolderData) and data.also:
+        others = [f"{Path(source.root).name} {' '.join(source.splits)}" for source in data.also]
+        return (" and ".join([" ".join(splits), *others]),)
+    return splits
 
 
 def _check(config: Config, world: World) -> None:

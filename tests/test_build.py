@@ -5,23 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from detkit.backbones.preprocess import Normalize
 from detkit.build import (
-    build_batches,
-    build_dataset,
+    build_backbone,
     build_detector,
     build_optimizer,
     build_pool,
     build_schedule,
     build_train_settings,
     learning_rate,
-    split_names,
-    with_classes,
 )
 from detkit.config import load_config
-from detkit.data import shapes
-from detkit.data.loader import Part
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
-from detkit.sections import Config, RoIAlignSection, RoIMaxPoolSection, ShapesData
+from detkit.sections import VGG, Config, Pixels, ResNet, RoIAlignSection, RoIMaxPoolSection, ZFNet
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())
@@ -85,31 +81,24 @@ def test_schedule_of_the_config(tiny_file: Path) -> None:
     assert (cosine(0), cosine(5), cosine(10)) == pytest.approx((1, 0.5, 0))
 
 
-def test_a_batch_that_cannot_be_shared_out(tiny_config: Config) -> None:
-    dataset = build_dataset(tiny_config.data, ["train"])
-    build_batches(tiny_config, dataset, Part(0, 2))
-    for part in (Part(0, 3), Part(0, 2, accumulate=2)):
-        with pytest.raises(ValueError, match=r"train\.batch_size 2 cannot be shared by"):
-            build_batches(tiny_config, dataset, part)
+def test_pixels_of_a_networks_own() -> None:
+    pixels = Pixels(mean=(10.0, 20.0, 30.0), std=(1.0, 2.0, 4.0), order="bgr")
+    sections = [
+        ResNet(kind="resnet", depth=18, pixels=pixels, weights=None),
+        VGG(kind="vgg", width=1 / 64, fc_dim=8, pixels=pixels, weights=None),
+        ZFNet(kind="zfnet", width=1 / 32, fc_dim=8, pixels=pixels, weights=None),
+    ]
+    for section in sections:
+        preprocess = build_backbone(section).preprocess
+        assert isinstance(preprocess, Normalize) and preprocess.bgr
+        assert (preprocess.mean.flatten().tolist(), preprocess.std.flatten().tolist()) == ([10, 20, 30], [1, 2, 4])
+        without = build_backbone(section.model_copy(update={"pixels": None})).preprocess
+        assert isinstance(without, Normalize) and without.mean.flatten().tolist() != [10, 20, 30]
 
 
-def test_classes_of_a_data_set_are_those_of_its_training_splits(tiny_config: Config) -> None:
-    dataset = build_dataset(tiny_config.data, split_names(tiny_config.data, "train"))
-    assert dataset.classes == ("bar", "block")
-    config = with_classes(tiny_config, ("block", "bar"))
-    assert build_dataset(config.data, split_names(config.data, "test")).classes == ("block", "bar")
-
-
-def test_a_split_of_shapes_has_all_classes_though_it_may_not_show_them(tmp_path: Path) -> None:
-    data = ShapesData(kind="shapes", root=str(tmp_path / "shapes"), num_train=2, num_val=1, num_test=1)
-    splits = [build_dataset(data, split_names(data, kind)) for kind in ("train", "val", "test")]
-    assert [len(split) for split in splits] == [2, 1, 1]
-    assert len({split.classes for split in splits}) == 1
-    shown = {label for i in range(1) for label in splits[1].target(i).labels.tolist()}
-    assert shown < set(range(len(splits[1].classes)))  # one picture shows some of them
-
-
-def test_the_built_in_set_is_the_same_from_a_config_and_from_its_tool() -> None:
-    section = ShapesData(kind="shapes")
-    assert (section.long_sides, section.object_sizes) == (shapes.LONG_SIDES, shapes.OBJECT_SIZES)
-    assert {"train": section.num_train, "val": section.num_val, "test": section.num_test} == shapes.COUNTS
+def test_anchors_on_the_corners_of_cells(tiny_file: Path) -> None:
+    centered, corner = (
+        build_detector(load_config(tiny_file, [f"model.rpn.anchors={placing}"]), num_classes=2).proposals.cell
+        for placing in ("centered", "corner")
+    )
+    assert torch.equal(corner, centered - 8)  # half of the 16 px of a cell

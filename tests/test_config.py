@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.config import ConfigError, differing_keys, load_config, merge, parse_config
-from detkit.sections import AdamW, Config, VocData
+from detkit.sections import AdamW, Config, FolderData
 
 FOLDER = Path(__file__).parent.parent / "configs"
 FILES_THERE = sorted(FOLDER.rglob("*.yaml"))
@@ -92,7 +92,7 @@ def test_overrides_apply_in_order(tiny_file: Path) -> None:
 
 def test_overrides_read_lists_and_null(tiny_file: Path) -> None:
     config = load_config(tiny_file, ["data.train=[train,val]", "train.ema=0.5", "train.ema=null", "train.clip_norm=3"])
-    assert isinstance(config.data, VocData)
+    assert isinstance(config.data, FolderData)
     assert config.data.train == ("train", "val")
     assert (config.train.ema, config.train.clip_norm) == (None, 3.0)
 

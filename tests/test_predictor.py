@@ -7,18 +7,46 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import detkit
+from detkit.build import build_staged_detector
+from detkit.config import parse_config
 from detkit.data.images import ImageError, read_image
+from detkit.data.pictures import OpenPicture
+from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_model
+from detkit.engine.inference import prepare
 from detkit.predictor import Predictor
-from detkit.structures import Detections
+from detkit.results import Result
+from detkit.structures import Clock, Detections, Sample, no_clock
 
 
 @pytest.fixture(scope="module")
 def predictor(finished_run: Path) -> Predictor:
     return detkit.load(finished_run)
+
+
+@pytest.fixture(scope="module")
+def staged(voc_root: Path, finished_run: Path) -> Predictor:
+    """An R-CNN that has learned nothing, and is given all of a picture and a part of it as proposals."""
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    config["model"] = {"kind": "rcnn", "backbone": config["model"]["backbone"]}
+    config = parse_config(config, "staged")
+    torch.manual_seed(0)
+    detector = build_staged_detector(config, 2)
+    torch.nn.init.normal_(detector.svm_weights, std=0.01)
+    prepare(detector, torch.device("cpu"))
+    return WholePictures(detector, ("bar", "block"), config, torch.device("cpu"))
+
+
+class WholePictures(Predictor):
+    def sample(self, picture: OpenPicture, clock: Clock = no_clock) -> Sample:
+        height, width = picture.size
+        image = torch.from_numpy(picture.pixels).permute(2, 0, 1)
+        boxes = torch.tensor([[0, 0, width, height], [0, 0, width / 2, height / 2]]).float()
+        return Sample(picture.name, image, picture.size, proposals=boxes)
 
 
 @pytest.fixture(scope="module")
@@ -91,20 +119,110 @@ def test_detections_are_best_first_and_above_the_least_score(predictor: Predicto
     assert len(predictor.predict(pictures[0], min_score=1.0)) == 0
 
 
+@pytest.mark.parametrize("form", ["two-stage", "staged"])
+def test_a_score_below_the_detectors_own_limit_can_be_asked_for(
+    form: str, predictor: Predictor, staged: Predictor, pictures: list[Path]
+) -> None:
+    """The limit of the configuration is for that call as if it were not there, and is back after it."""
+    asked = {"two-stage": predictor, "staged": staged}[form]
+    holder = asked.detector.head if isinstance(asked.detector, TwoStageDetector) else asked.detector
+    usual = holder.rule
+    everything = asked.predict(pictures[0], min_score=0)
+    holder.rule = replace(usual, min_score=0.999)
+    try:
+        for least in (0.0, everything.scores[-1].item(), everything.scores[len(everything) // 2].item()):
+            found = asked.predict(pictures[0], min_score=least)
+            count = int((everything.scores >= least).sum())
+            assert torch.equal(found.scores, everything.scores[:count]) and torch.equal(
+                found.boxes, everything.boxes[:count]
+            )
+        assert holder.rule.min_score == 0.999
+        with pytest.raises(ValueError, match="missing"):
+            asked.predict([pictures[0], "missing.jpg"], min_score=0)
+        assert holder.rule.min_score == 0.999
+    finally:
+        holder.rule = usual
+
+
+@pytest.mark.parametrize(("min_score", "batch_size"), [(-0.1, 4), (1.1, 4), (0.5, 0)])
+def test_settings_that_are_none(predictor: Predictor, pictures: list[Path], min_score: float, batch_size: int) -> None:
+    with pytest.raises(ValueError, match="expected 0 to 1, and at least 1"):
+        predictor.predict(pictures[0], min_score, batch_size)
+
+
+def test_every_form_of_a_picture_is_found_the_same_in(
+    predictor: Predictor, pictures: list[Path], voc_root: Path
+) -> None:
+    array = read_image(pictures[0])
+    read_only = array.copy()
+    read_only.setflags(write=False)
+    mixed = [pictures[0], Image.open(pictures[0]), pictures[0].read_bytes(), read_only, array[:, ::-1][:, ::-1]]
+    found = predictor.predict(mixed, min_score=0.02)
+    assert [one.source for one in found] == [str(pictures[0]), "PIL image", "bytes", "array", "array"]
+    assert [one.path for one in found] == [pictures[0], None, None, None, None]
+    for one in found:
+        assert one.size == array.shape[:2] and one.classes == ("bar", "block")
+        assert len(one) == len(found[0]) > 0 and torch.allclose(one.boxes, found[0].boxes, atol=1e-3)
+    grey = array[..., 1]
+    assert same(predictor.predict(grey, 0.02), predictor.predict(np.dstack([grey] * 3), 0.02))
+
+
+def test_folders_and_generators_give_lists(predictor: Predictor, pictures: list[Path]) -> None:
+    folder = pictures[0].parent
+    found = predictor.predict(folder, min_score=0.02)
+    assert [one.path for one in found] == pictures
+    of_text, mixed = predictor.predict(str(folder)), predictor.predict([folder, pictures[0]])
+    assert isinstance(of_text, list) and len(of_text) == len(mixed) - 1 == 13
+    made = predictor.predict((read_image(path) for path in pictures[:3]), min_score=0.02)
+    assert isinstance(made, list) and all(same(one, other) for one, other in zip(made, found, strict=False))
+
+
+def test_a_stream_reads_no_further_than_a_batch(predictor: Predictor, pictures: list[Path]) -> None:
+    taken: list[int] = []
+
+    def read():
+        for number in range(100):
+            taken.append(number)
+            yield read_image(pictures[0])
+
+    stream = predictor.stream(read(), batch_size=2)
+    assert [isinstance(next(stream), Result) for _ in range(3)] == [True] * 3
+    assert len(taken) == 4
+
+
+def test_progress_is_shown_when_asked_for(
+    predictor: Predictor, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[str, int | None]] = []
+
+    def track(items, label, total=None):
+        shown.append((label, total))
+        return items
+
+    monkeypatch.setattr("detkit.predictor.track", track)
+    predictor.predict(pictures[:2])
+    assert shown == []
+    predictor.predict(pictures[:2], progress=True)
+    predictor.predict(iter(pictures[:2]), progress=True)
+    assert shown == [("detecting", 2), ("detecting", None)]
+
+
+def test_pictures_of_odd_shapes(predictor: Predictor) -> None:
+    for size in ((1, 1), (1, 300), (300, 1)):
+        found = predictor.predict(np.full((*size, 3), 99, np.uint8), min_score=0)
+        assert found.size == size and (found.boxes[:, 2:] <= torch.tensor(size[::-1]) + 1e-3).all()
+
+
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        (np.zeros((8, 8), np.uint8), r"array \(8, 8\) uint8: expected \(H, W, 3\) uint8"),
         (np.zeros((8, 8, 4), np.uint8), r"array \(8, 8, 4\)"),
-        (np.zeros((8, 8, 3), np.float32), "float32: expected"),
-        (np.zeros((0, 8, 3), np.uint8), "a picture of 0 x 8 px"),
-        (torch.zeros(8, 8, 3, dtype=torch.uint8), r"tensor \(8, 8, 3\).*expected \(3, H, W\)"),
-        (torch.zeros(3, 8, 8), "float32: expected"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"tensor \(2, 3, 8, 8\)"),
         (None, "NoneType: expected a path"),
         ([None], "NoneType: expected a path"),
-        (Image.new("RGB", (8, 8)), "Image: expected a path"),
         ([3.5], "float: expected a path"),
+        ([[np.zeros((8, 8, 3), np.uint8)]], "list: expected a path"),
+        ("http://127.0.0.1:1/a.jpg", "^http://127.0.0.1:1/a.jpg: cannot be fetched"),
     ],
 )
 def test_what_is_no_picture(predictor: Predictor, picture: object, message: str) -> None:
@@ -120,6 +238,15 @@ def test_files_that_are_no_picture(predictor: Predictor, tmp_path: Path) -> None
 
 
 # Loading
+
+
+@pytest.mark.parametrize("name", ["nonsense", "cuda:99", ""])
+def test_a_device_that_is_not_there(finished_run: Path, name: str) -> None:
+    if not name:
+        assert detkit.load(finished_run, device=name).device.type in ("cpu", "cuda")
+        return
+    with pytest.raises(ValueError, match=f"device '{name}': cannot be used"):
+        detkit.load(finished_run, device=name)
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:

@@ -1,18 +1,24 @@
 """Detect in a split of a data set and score the detections, or score those of any other tool."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from detkit import load
 from detkit.console import run_tool
-from detkit.data.voc import VocDataset
+from detkit.evaluation.assessment import MetricName
+from detkit.evaluation.coco_files import read_rows
 from detkit.evaluation.voc_files import read_detections
-from detkit.scoring import Scored, detect_timed, newest_run, open_dataset, score
+from detkit.scoring import Scored, detect_timed, newest_run, open_annotations, open_dataset, score
 
 EXAMPLE = """examples:
   python tools/eval.py --voc07                               # the newest run, on its test split
   python tools/eval.py runs/faster_rcnn_r101 --voc10 --split VOC2012/val
-  python tools/eval.py --voc07 --detections results/VOC2007/Main --data data/VOCdevkit --split VOC2007/test"""
+  python tools/eval.py runs/mine --voc07 --coco --data data/other
+  python tools/eval.py --coco --detections results.json --data annotations/instances_val2017.json
+  python tools/eval.py --voc07 --voc10 --coco --detections results/VOC2007/Main --data data/VOCdevkit \\
+      --split VOC2007/test"""
 
 
 def main() -> int:
@@ -20,13 +26,18 @@ def main() -> int:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", nargs="?", type=Path, help="a run folder or a model.pt (default: the newest run)")
-    metric = parser.add_mutually_exclusive_group(required=True)
-    metric.add_argument("--voc07", dest="metric", action="store_const", const="voc07", help="11-point AP, as VOC2007")
-    metric.add_argument("--voc10", dest="metric", action="store_const", const="voc10", help="area AP, since VOC2010")
-    parser.add_argument("--data", type=Path, help="root of the data set (default: the run's)")
-    parser.add_argument("--split", help="split to score (default: the run's test split)")
+    metrics = parser.add_argument_group("metrics, one or more; the first in this order leads")
+    metrics.add_argument("--voc07", action="store_true", help="11-point AP at IoU 0.5, as VOC2007")
+    metrics.add_argument("--voc10", action="store_true", help="area AP at IoU 0.5, since VOC2010")
+    metrics.add_argument("--coco", action="store_true", help="the 12 numbers of COCO, AP is the mean of IoU .5 to .95")
+    parser.add_argument("--data", type=Path, help="a folder in the form of VOC, COCO or YOLO (default: the run's data)")
+    parser.add_argument("--form", choices=("voc", "coco", "yolo"), help="of --data (default: found out)")
+    parser.add_argument("--split", help="split to score (default: the one for testing)")
     parser.add_argument(
-        "--detections", type=Path, help="folder of comp*_det_<split>_<class>.txt files: only score them"
+        "--detections",
+        type=Path,
+        metavar="FILES",
+        help="a results.json, or a folder of comp*_det_<split>_<class>.txt files: only score them",
     )
     parser.add_argument(
         "--svd",
@@ -38,44 +49,71 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="folder of the results (default: RUN/eval/<split>)")
     arguments = parser.parse_args()
-    scored = score_files(arguments) if arguments.detections else score_run(arguments)
-    for name, ap in scored.metrics["ap"].items():
-        print(f"{name:>20}  {'-' if ap is None else f'{ap:.4f}'}")
-    mean, fps = scored.metrics["map"], scored.metrics.get("fps")
-    speed = f", {fps:.2f} images per second ({scored.metrics['device']})" if fps else ""
-    shown = "-" if mean is None else f"{mean:.4f}"
-    print(f"mAP ({arguments.metric}) {shown} on {scored.metrics['images']} images{speed}")
+    asked: list[MetricName] = [name for name in ("voc07", "voc10", "coco") if getattr(arguments, name)]
+    if not asked:
+        parser.error("name at least one metric: --voc07, --voc10, --coco")
+    scored = score_files(arguments, asked) if arguments.detections else score_run(arguments, asked)
+    print_scores(scored.metrics)
     print(f"report: {scored.report}")
     return 0
 
 
-def score_run(arguments: argparse.Namespace) -> Scored:
+def score_run(arguments: argparse.Namespace, asked: list[MetricName]) -> Scored:
     path = arguments.run or newest_run()
     run = path if path.is_dir() else path.parent
     predictor = load(path, svd=arguments.svd)
-    dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes)
-    name = split_name(arguments.split or "test")
+    dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes, arguments.form)
+    name = file_name(arguments.split or "test")
+    if arguments.data and arguments.data.resolve() != Path(predictor.config.data.root).resolve():
+        name = f"{arguments.data.resolve().name}_{name}"
     found, speed = detect_timed(predictor, dataset)
     cut = "".join(f"_svd{rank}" for rank in arguments.svd)
     folder = arguments.out or run / "eval" / f"{name}{cut}"
-    return score(found, dataset, arguments.metric, speed, folder, name, f"{run.name} on {name}", run)
+    return score(found, dataset, asked, speed, folder, name, f"{run.name} on {name}", run)
 
 
-def score_files(arguments: argparse.Namespace) -> Scored:
+def score_files(arguments: argparse.Namespace, asked: list[MetricName]) -> Scored:
+    files = arguments.detections
     if arguments.svd:
         raise ValueError("--svd changes a detector; --detections takes none")
     if arguments.run:
         raise ValueError("give a run or --detections, not both")
-    if not arguments.data or not arguments.split:
-        raise ValueError("--detections needs the annotations it is scored against: --data DIR --split NAME")
-    dataset = VocDataset(arguments.data, [arguments.split], None)
-    found = read_detections(arguments.detections, dataset.classes, dataset.image_ids)
-    name = split_name(arguments.split)
-    folder = arguments.out or arguments.detections / "eval"
-    return score(found, dataset, arguments.metric, {}, folder, name, f"{arguments.detections.name} on {name}", None)
+    if not arguments.data:
+        raise ValueError("--detections needs the annotations it is scored against: --data DIR [--split NAME]")
+    dataset, split, has_pictures = open_annotations(arguments.data, arguments.split, arguments.form)
+    name = file_name(split)
+    if files.suffix == ".json":
+        folder = arguments.out or files.with_suffix("").with_name(f"{files.stem}_eval")
+        return score(
+            read_rows(files, dataset.ground_truth()),
+            *(dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_pictures),
+        )
+    found = read_detections(files, dataset.classes, dataset.image_ids)
+    folder = arguments.out or files / "eval"
+    return score(found, dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_pictures)
 
 
-def split_name(split: str) -> str:
+def print_scores(metrics: Mapping[str, Any]) -> None:
+    each = metrics["metrics"]
+    width = max(len(name) for name in [*metrics["ap"], "class"])
+    print("  ".join([f"{'class':>{width}}", *(f"{name:>6}" for name in each)]))
+    for name in metrics["ap"]:
+        print("  ".join([f"{name:>{width}}", *(f"{as_text(scores['ap'][name]):>6}" for scores in each.values())]))
+    for name, scores in each.items():
+        low, high = scores["interval"] or (None, None)
+        sure = f" (95%: {as_text(low)} to {as_text(high)})" if low is not None else ""
+        print(f"mAP ({name}) {as_text(scores['map'])}{sure} on {metrics['images']} images")
+    if "coco" in metrics:
+        print("coco: " + ", ".join(f"{name} {as_text(value)}" for name, value in metrics["coco"].items()))
+    if metrics.get("fps"):
+        print(f"{metrics['fps']:.2f} images per second ({metrics['device']})")
+
+
+def as_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def file_name(split: str) -> str:
     return split.replace("/", "_")
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from detkit.console import run_tool
-from detkit.data.voc import VocDataset
+from detkit.data.forms import find_form, open_form
 from detkit.proposing import METHODS, make_split, score_recall
 
 EXAMPLE = """examples:
@@ -22,8 +22,8 @@ def main() -> int:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="root of a data set in VOC form")
-    parser.add_argument("--split", required=True, help="such as test, or VOC2007/test")
+    parser.add_argument("--data", type=Path, required=True, help="root of a data set in the form of VOC, COCO or YOLO")
+    parser.add_argument("--split", required=True, help="such as test, VOC2007/test or val2017")
     parser.add_argument(
         "--out", type=Path, help="file to write (default: data/proposals/<data>_<split>.<source>.sqlite)"
     )
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--forest", type=Path, help="structured-forest edge model, for --method edge_boxes")
     parser.add_argument("--recall", action="store_true", help="score them against the annotations, with figures")
     arguments = parser.parse_args()
-    dataset = VocDataset(arguments.data, [arguments.split], None)
+    dataset = open_form(find_form(arguments.data), [arguments.split], None)
     file = make_split(
         arguments.method, dataset, arguments.data, arguments.split, arguments.out, arguments.weights, arguments.forest
     )

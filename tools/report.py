@@ -5,12 +5,17 @@ from pathlib import Path
 
 from detkit.console import run_tool
 from detkit.reports.comparison import compare
+from detkit.reports.image_comparison import write_image_comparison
+from detkit.scoring import assess_again
 
 EXAMPLE = """examples:
   python tools/report.py runs/rcnn_vgg16 runs/fast_rcnn_vgg16 runs/faster_rcnn_vgg16
   python tools/report.py runs/*_zf --split VOC2007/test --out runs/zf
+  python tools/report.py runs/mine runs/other --images        # what one finds and the other does not
+  python tools/report.py runs/mine_seed*                      # runs of one config: mean and spread
 
-OUT gets index.html, which needs no other file, comparison.md, comparison.json and the figures as PNG."""
+OUT gets index.html, which needs no other file, comparison.md, comparison.json and the figures as PNG; with --images
+also images/compare.html, with the pictures beside it."""
 
 
 def main() -> int:
@@ -20,12 +25,17 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, in the order of the rows")
     parser.add_argument("--split", help="split to compare (default: the newest evaluation of each run)")
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="(default: runs/comparison)")
+    parser.add_argument("--images", action="store_true", help="compare picture by picture, too: two or more runs")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     runs = [run for run in dict.fromkeys(arguments.runs) if run.resolve() != out]  # runs/* has the last report
     page = compare(runs, arguments.out, arguments.split)
     print((arguments.out / "comparison.md").read_text(encoding="utf-8").partition("\n## Classes")[0])
     print(f"report: {page}")
+    if arguments.images:
+        assessments = [assess_again(run, arguments.split) for run in runs]
+        names = [run.resolve().name for run in runs]
+        print(f"pictures: {write_image_comparison(arguments.out / 'images', names, assessments)}")
     return 0
 
 

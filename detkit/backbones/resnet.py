@@ -21,6 +21,7 @@ from detkit.backbones.preprocess import caffe_bgr, imagenet_rgb
 from detkit.backbones.weights import State, file_state, imagenet_state, load, no_imagenet
 
 Layout = Literal["torchvision", "msra"]
+FirstPool = Literal["padded", "ceil"]
 FEATURES = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
 STAGE_ENDS = (0, 4, 5, 6, 7)  # of these, how many are in no stage, conv1, conv1 and conv2_x, ... through conv4_x
 
@@ -36,8 +37,13 @@ class ResNetTail(nn.Module):
         return torch.as_tensor(self.layer4(regions_RCPP).mean(dim=(2, 3)))
 
 
-def resnet(depth: int, layout: Layout, norm: Norm, frozen_stages: int, weights: str | None) -> Backbone:
+def resnet(
+    depth: int, layout: Layout, norm: Norm, frozen_stages: int, weights: str | None, first_pool: FirstPool = "padded"
+) -> Backbone:
     """A ResNet of 18, 34, 50, 101 or 152 layers as a backbone.
+
+    `first_pool`: the pooling behind conv1 begins a cell before the map (torchvision), or with it and rounds its size up
+    (Caffe's).
 
     `weights`: "imagenet" (torchvision's, downloaded once), the path of a state dict with torchvision's names, or None
     for a random start. Raises ValueError when they cannot be had or do not fit.
@@ -46,6 +52,8 @@ def resnet(depth: int, layout: Layout, norm: Norm, frozen_stages: int, weights: 
     network = build(norm_layer=norm_layer(norm))
     if layout == "msra":
         _stride_first(network)
+    if first_pool == "ceil":
+        network.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True)
     if weights is not None:
         state = _imagenet_state(depth, layout, norm) if weights == "imagenet" else file_state(weights)
         load(network, state, weights, unused=("fc.",))

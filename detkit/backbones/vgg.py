@@ -16,7 +16,13 @@ from detkit.backbones.preprocess import caffe_bgr, imagenet_rgb
 from detkit.backbones.weights import State, file_state, imagenet_state, load, no_imagenet, random_start, renamed
 
 CHANNELS = (64, 128, 256, 512, 512)  # of conv1_x to conv5_x
-CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # in each
+Depth = Literal[11, 13, 16, 19]
+CONVOLUTIONS: dict[Depth, tuple[int, ...]] = {
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}  # in each
 POOL_SIZE = 7  # Fast R-CNN, section 2.1
 FC_DIM = 4096
 PIXEL_STD = 58.0  # of ImageNet, in the units of 0..255 that Caffe's networks read
@@ -26,10 +32,11 @@ TAIL_NAMES = {"classifier.0.": "tail.fc6.", "classifier.3.": "tail.fc7."}
 class VGGTail(nn.Module):
     """fc6, fc7, each with ReLU and dropout: (R, C, P, P) -> (R, D)."""
 
-    def __init__(self, in_channels: int, pool_size: int, dim: int) -> None:
+    def __init__(self, in_channels: int, pool_size: int, dim: int, fc7_dim: int | None = None) -> None:
+        """`fc7_dim`: None for as many as fc6 has."""
         super().__init__()
         self.fc6 = nn.Linear(in_channels * pool_size**2, dim)
-        self.fc7 = nn.Linear(dim, dim)
+        self.fc7 = nn.Linear(dim, fc7_dim or dim)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, regions_RCPP: Tensor) -> Tensor:
@@ -38,7 +45,7 @@ class VGGTail(nn.Module):
 
 
 def vgg(
-    depth: Literal[11, 13, 16, 19],
+    depth: Depth,
     layout: Literal["torchvision", "caffe"],
     norm: Literal["none", "batch"],
     frozen_stages: int,
@@ -76,7 +83,7 @@ def vgg(
     )
 
 
-def _stage(depth: int, stage: int, channels: list[int], norm: str, ceil_mode: bool) -> list[nn.Module]:
+def _stage(depth: Depth, stage: int, channels: list[int], norm: str, ceil_mode: bool) -> list[nn.Module]:
     """The layers of one stage in torchvision's order; the last stage is without its pooling, which regions replace."""
     layers: list[nn.Module] = []
     for i in range(CONVOLUTIONS[depth][stage]):

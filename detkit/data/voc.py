@@ -1,5 +1,7 @@
 """Data sets in the PASCAL VOC folder shape: Annotations/ID.xml, JPEGImages/ID.jpg, ImageSets/Main/SPLIT.txt.
 
+The same annotations without ImageSets are opened too; voc_layout.py tells in which folders.
+
 The files are not trusted. All annotations are read when the data set is made, so that a fault shows in the first
 seconds. Every fault is a value: the data set raises the first that is an error, the checker (check.py) lists them all.
 """
@@ -7,7 +9,7 @@ seconds. Every fault is a value: the data set raises the first that is an error,
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
@@ -27,6 +29,8 @@ from detkit.data.faults import (
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.images import SUFFIXES, read_header
 from detkit.data.listed import ListedDataset
+from detkit.data.listing import ListedImage, merge_splits
+from detkit.data.voc_layout import find_plain_splits, list_plain_split
 from detkit.data.voc_xml import Annotation, parse_annotation, read_bytes
 
 VOC_CLASSES = (
@@ -35,11 +39,7 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class VocImage:
-    image_id: str
-    image: Path
-    annotation: Path
+VocImage = ListedImage
 
 
 class VocDataset(ListedDataset):
@@ -57,7 +57,7 @@ class VocDataset(ListedDataset):
         classes: Sequence[str] | None,
         on_warning: OnWarning = log_warning,
     ) -> None:
-        images, faults = _merge_splits(root, splits)
+        images, faults = merge_splits(root, splits, partial(list_split, root))
         raise_first_error(faults, root)
         sizes, annotations = [], []
         for image in images:
@@ -84,14 +84,17 @@ def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:
 
 
 def find_splits(root: Path) -> tuple[str, ...]:
-    """The splits below a VOC folder or a folder of such, without the per-class files like aeroplane_train.txt."""
+    """The splits below a VOC folder or a folder of such, without the per-class files like aeroplane_train.txt.
+
+    Of a folder without ImageSets they are what voc_layout.py finds in it.
+    """
     found = []
     for main in sorted([root / "ImageSets" / "Main", *root.glob("*/ImageSets/Main")]):
         folder = main.parent.parent.relative_to(root)
         files = sorted(path for path in main.glob("*.txt") if path.is_file())
         stems = [path.stem for path in files]
         found += [(folder / path.stem).as_posix() for path in files if not _is_of_one_class(path, stems)]
-    return tuple(found)
+    return tuple(found or find_plain_splits(root))
 
 
 def _is_of_one_class(path: Path, stems: Iterable[str]) -> bool:
@@ -106,7 +109,10 @@ def list_split(root: Path, split: str) -> tuple[list[VocImage], list[Fault]]:
     folder, _, name = split.rpartition("/")
     path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
     if not path.is_file():
-        raise _missing(root, split, path)
+        folders = find_plain_splits(root).get(split) if split in find_splits(root) else None
+        if folders is None:
+            raise _missing(root, split, path)
+        return list_plain_split(*folders)
     ids, faults = _read_ids(path)
     files = find_images(root / folder)
     images = []
@@ -160,27 +166,6 @@ def _read_ids(path: Path) -> tuple[list[str], list[Fault]]:
         else:
             ids[image_id] = None
     return list(ids), faults
-
-
-def _merge_splits(root: Path, splits: Sequence[str]) -> tuple[list[VocImage], list[Fault]]:
-    images: dict[str, VocImage] = {}
-    faults = []
-    for split in splits:
-        found, split_faults = list_split(root, split)
-        faults += split_faults
-        for image in found:
-            first = images.setdefault(image.image_id, image)
-            if first is image:
-                continue
-            if first.image.samefile(image.image) and first.annotation.samefile(image.annotation):
-                message = f"is in {split!r} and in an earlier one of the splits"
-                faults.append(Fault(image.image, message, Severity.WARNING, summary=LISTED_TWICE))
-            else:
-                message = f"has the id of {first.image}; ids must differ between the splits of a union, rename one"
-                faults.append(Fault(image.image, message))
-    if not images and not any(fault.severity is Severity.ERROR for fault in faults):
-        raise ValueError(f"{root}: the splits {list(splits)} list no images; name a split that does")
-    return list(images.values()), faults
 
 
 def _missing(root: Path, split: str, path: Path) -> DatasetMissing:

@@ -1,20 +1,26 @@
 """The files of a run that hold weights: checkpoint.pt to go on training, model.pt to detect.
 
 Both are plain containers of tensors, numbers and strings, read with torch's safe loader, and are written under a
-partial name and renamed, so that a kill at any moment leaves the old file or the new one.
+partial name and renamed, so that a kill at any moment leaves the old file or the new one. What is in a model.pt can
+also stand in a file of safetensors, for programs that have no torch.
 """
 
+import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 MODEL_FORMAT = 1
+SAFETENSORS = ".safetensors"  # by its suffix the file is known
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,20 @@ class SavedModel:
 
 def save(content: Mapping[str, Any], path: Path) -> None:
     """Write `content` whole or not at all. Raises OSError where there is no room for it."""
+    with written_whole(path) as partial, partial.open("wb") as file:
+        torch.save(dict(content), file)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A name to write under, renamed to `path` when all is on the disk. Raises OSError where there is no room."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
-        with partial.open("wb") as file:
-            torch.save(dict(content), file)
-            file.flush()
+        yield partial
+        with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except RuntimeError as error:  # torch's writer has no other word for a disk that is full
+    except (RuntimeError, SafetensorError) as error:  # these writers have no other word for a disk that is full
         free = shutil.disk_usage(path.parent).free / 1e6
         raise OSError(
             f"{path}: could not be written, with {free:.0f} MB free on its disk; what was there is kept"
@@ -71,10 +83,25 @@ def save_model(model: SavedModel, path: Path) -> None:
     )
 
 
+def save_safetensors(model: SavedModel, path: Path) -> None:
+    """Write the model as safetensors; what is no tensor stands as JSON in the file's header."""
+    about = {
+        "format": "pt",  # what other programs ask for: tensors as torch has them
+        "detkit": str(MODEL_FORMAT),
+        "config": json.dumps(model.config),
+        "classes": json.dumps(model.classes),
+        "step": str(model.step),
+    }
+    with written_whole(path) as partial:
+        save_file({name: weight.clone().contiguous() for name, weight in model.weights.items()}, partial, about)
+
+
 def load_model(path: Path) -> SavedModel:
-    """Read a model.pt, given as the file or as its run folder. Raises ValueError when it is none."""
+    """Read a model.pt, given as the file or as its run folder, or a .safetensors. Raises ValueError when it is none."""
     if path.is_dir():
         path = path / "model.pt"
+    if path.suffix == SAFETENSORS:
+        return _load_safetensors(path)
     content = load(path)
     if content.get("format") != MODEL_FORMAT:
         raise ValueError(f"{path}: not a model.pt of this version of detkit (format {content.get('format')!r})")
@@ -82,3 +109,27 @@ def load_model(path: Path) -> SavedModel:
         return SavedModel(content["config"], tuple(content["classes"]), dict(content["weights"]), content["step"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a whole model.pt ({error!r})") from error
+
+
+def _load_safetensors(path: Path) -> SavedModel:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+    except Exception as error:  # errors of safetensors and of torch, of many kinds
+        raise ValueError(f"{path}: not a file of safetensors, or damaged ({error})") from error
+    if about.get("detkit") != str(MODEL_FORMAT):
+        raise ValueError(
+            f"{path}: not a detector of this version of detkit (format {about.get('detkit')!r}); weights of other "
+            "tools are read by tools/import_weights.py"
+        )
+    try:
+        config, classes = json.loads(about["config"]), json.loads(about["classes"])
+        step = int(about["step"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a whole detector ({error!r})") from error
+    if not isinstance(config, dict) or not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+        raise ValueError(f"{path}: its config is no mapping, or its classes are no list of names")
+    return SavedModel(config, tuple(classes), weights, step)

@@ -28,14 +28,7 @@ class FileProposals(nn.Module):
         return list(_of(batch)), {}
 
     def propose(self, features: Features, batch: Batch) -> tuple[Tensor, Tensor]:
-        proposals = _of(batch)
-        count = max(1, *(len(p) for p in proposals))  # one row of padding for a batch without any
-        boxes = torch.zeros(len(batch), count, 4, device=batch.images.device)
-        real = torch.zeros(len(batch), count, dtype=torch.bool, device=batch.images.device)
-        for i, p in enumerate(proposals):
-            boxes[i, : len(p)] = p
-            real[i, : len(p)] = True
-        return boxes, real
+        return padded(batch)
 
 
 class RandomBoxes(nn.Module):
@@ -63,6 +56,18 @@ class RandomBoxes(nn.Module):
         corner = torch.rand_like(part) * (1 - part)
         anywhere = torch.cat([corner, corner + part], dim=1) * picture.repeat(2)
         return box_ops.clip(torch.cat([torch.cat([center - half, center + half], dim=1), anywhere]), size)
+
+
+def padded(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The proposals that came with the images as one tensor (B, K, 4), and which of them are real (B, K)."""
+    proposals = _of(batch)
+    count = max(1, *(len(p) for p in proposals))  # one row of padding for a batch without any
+    boxes = torch.zeros(len(batch), count, 4, device=batch.images.device)
+    real = torch.zeros(len(batch), count, dtype=torch.bool, device=batch.images.device)
+    for i, p in enumerate(proposals):
+        boxes[i, : len(p)] = p
+        real[i, : len(p)] = True
+    return boxes, real
 
 
 def _of(batch: Batch) -> tuple[Tensor, ...]:

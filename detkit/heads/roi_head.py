@@ -15,8 +15,6 @@ from detkit.ops.matching import match, sample
 from detkit.ops.pooling import RegionPool, as_regions
 from detkit.structures import Batch, Features, Losses, Target
 
-SMOOTH_L1_BETA = 1.0  # Fast R-CNN, equation 3
-
 
 @dataclass(frozen=True)
 class HeadTraining:
@@ -27,6 +25,7 @@ class HeadTraining:
     foreground_iou: float
     background_iou: tuple[float, float]  # [least, most)
     box_weight: float
+    smooth_l1_beta: float = 1.0  # Fast R-CNN, equation 3; 0: L1
 
 
 @dataclass(frozen=True)
@@ -52,15 +51,18 @@ class RoIHead(nn.Module):
         training: HeadTraining,
         rule: DetectionRule,
         regions_at_once: int | None = None,
+        inclusive: bool = False,
     ) -> None:
         """`box_std`: offsets are learned divided by it; `class_agnostic`: one box a region instead of one a class.
 
         `regions_at_once`: regions that go through the tail together when detecting; None: all of a batch.
+        `inclusive`: boxes are decoded and clipped as Fast R-CNN's code does (ops/boxes.py).
         """
         super().__init__()
         self.pool, self.tail = pool, tail
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.settings, self.rule, self.regions_at_once = training, rule, regions_at_once
+        self.inclusive = inclusive
         self.register_buffer("box_std", torch.tensor(box_std), persistent=False)
         self.classifier = nn.Linear(tail_dim, num_classes + 1)
         self.regressor = nn.Linear(tail_dim, 4 * (1 if class_agnostic else num_classes))
@@ -80,7 +82,7 @@ class RoIHead(nn.Module):
         logits, offsets = self.predict(features, as_regions([d[0] for d in drawn]))
         foreground = (labels < self.num_classes).nonzero().flatten()
         column = torch.zeros_like(labels) if self.class_agnostic else labels
-        box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], SMOOTH_L1_BETA)
+        box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], self.settings.smooth_l1_beta)
         return {
             "head_class": F.cross_entropy(logits, labels),
             "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
@@ -98,9 +100,9 @@ class RoIHead(nn.Module):
         batch, count, _ = boxes_BK4.shape
         image = torch.arange(batch, device=boxes_BK4.device, dtype=boxes_BK4.dtype).view(-1, 1, 1)
         regions = torch.cat([image.expand(-1, count, 1), boxes_BK4], dim=2).view(-1, 5)
-        parts = torch.split(regions, self.regions_at_once or len(regions))
+        parts = (regions,) if self.regions_at_once is None else torch.split(regions, self.regions_at_once)
         logits, offsets = (torch.cat(p) for p in zip(*(self.predict(features, part) for part in parts), strict=True))
-        refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std)
+        refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std, self.inclusive)
         return logits.softmax(dim=1).view(batch, count, -1), refined.view(batch, count, -1, 4)
 
     def select(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,7 +112,7 @@ class RoIHead(nn.Module):
         Pure tensor code whose output shape depends on no value.
         """
         scores = (scores[:, :-1] * real[:, None]).flatten()  # (K * C,)
-        boxes = box_ops.clip(boxes.expand(-1, self.num_classes, -1).reshape(-1, 4), size)
+        boxes = box_ops.clip(boxes.expand(-1, self.num_classes, -1).reshape(-1, 4), size, self.inclusive)
         labels = torch.arange(self.num_classes, device=scores.device).repeat(real.shape[0])
         likely = ((scores > self.rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
         kept = likely[box_ops.nms_by_class(boxes[likely], scores[likely], labels[likely], self.rule.nms_iou)]

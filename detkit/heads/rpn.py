@@ -11,12 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.ops import boxes as box_ops
-from detkit.ops.anchors import cell_anchors, grid_anchors
+from detkit.ops.anchors import Placing, grid_anchors, placed_anchors
 from detkit.ops.losses import smooth_l1_sum
 from detkit.ops.matching import match, sample
 from detkit.structures import Batch, Features, Losses, Pyramid, Target
-
-SMOOTH_L1_BETA = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,7 @@ class Anchors:
     ratios: Sequence[float]  # height / width
     stride: int  # px between cells
     offset: float = 0.0  # px where the first cell begins
+    placing: Placing = "centered"
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,7 @@ class RPNTraining:
     positive_fraction: float
     across_border: bool  # also anchors that leave the picture; the paper leaves them out
     box_weight: float
+    smooth_l1_beta: float = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN; 0: L1
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,15 @@ class RPN(nn.Module):
         training: RPNTraining,
         train: Selection,
         test: Selection,
+        inclusive: bool = False,
     ) -> None:
+        """`inclusive`: proposals are decoded and clipped as py-faster-rcnn does (ops/boxes.py)."""
         super().__init__()
+        self.inclusive = inclusive
         self.stride, self.offset = anchors.stride, anchors.offset
         self.settings, self.train_selection, self.test_selection = training, train, test
-        self.register_buffer("cell", cell_anchors(anchors.sizes, anchors.ratios), persistent=False)
+        cell = placed_anchors(anchors.sizes, anchors.ratios, anchors.placing, anchors.stride)
+        self.register_buffer("cell", cell, persistent=False)
         self.conv = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
         # One logit for the paper's two scores: softmax over (a, b) is the sigmoid of a - b.
         self.objectness = nn.Conv2d(channels, len(self.cell), kernel_size=1)
@@ -79,7 +83,7 @@ class RPN(nn.Module):
         assert batch.targets is not None
         logits, offsets, anchors = self.predict(_base(features))
         with torch.no_grad():
-            boxes, scores = _select(logits.detach(), offsets.detach(), anchors, batch.sizes, self.train_selection)
+            boxes, scores = self._select(logits.detach(), offsets.detach(), anchors, batch.sizes, self.train_selection)
         proposals = [b[s > -torch.inf] for b, s in zip(boxes, scores, strict=True)]
         return proposals, self._loss(logits, offsets, anchors, batch)
 
@@ -95,7 +99,7 @@ class RPN(nn.Module):
     def rank(self, features: Features, sizes: Tensor, selection: Selection) -> tuple[Tensor, Tensor]:
         """Proposals (B, K, 4) and their objectness logits (B, K), best first; -inf marks padding."""
         logits, offsets, anchors = self.predict(_base(features))
-        return _select(logits, offsets, anchors, sizes, selection)
+        return self._select(logits, offsets, anchors, sizes, selection)
 
     def predict(self, features_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Objectness logits (B, N), offsets (B, N, 4) and the anchors (N, 4) they belong to."""
@@ -104,6 +108,15 @@ class RPN(nn.Module):
         logits = self.objectness(hidden).permute(0, 2, 3, 1).reshape(batch, -1)
         offsets = self.offsets(hidden).view(batch, -1, 4, height, width).permute(0, 3, 4, 1, 2).reshape(batch, -1, 4)
         return logits.float(), offsets.float(), grid_anchors(self.cell, height, width, self.stride, self.offset)
+
+    def _select(
+        self, logits: Tensor, offsets: Tensor, anchors: Tensor, sizes: Tensor, selection: Selection
+    ) -> tuple[Tensor, Tensor]:
+        chosen = [
+            _select_one(logits[i], offsets[i], anchors, sizes[i], selection, self.inclusive) for i in range(len(logits))
+        ]
+        boxes, scores = zip(*chosen, strict=True)
+        return torch.stack(boxes), torch.stack(scores)
 
     def _loss(self, logits: Tensor, offsets: Tensor, anchors: Tensor, batch: Batch) -> Losses:
         """Cross-entropy over the sampled anchors and smooth L1 over the positive ones, both per sampled anchor.
@@ -119,7 +132,7 @@ class RPN(nn.Module):
             wanted = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]).float()
             objectness = objectness + F.binary_cross_entropy_with_logits(logits[i, sampled], wanted, reduction="sum")
             goals = box_ops.encode(anchors[positive], target.boxes[index[positive]])
-            box = box + smooth_l1_sum(offsets[i, positive], goals, SMOOTH_L1_BETA)
+            box = box + smooth_l1_sum(offsets[i, positive], goals, self.settings.smooth_l1_beta)
             count += len(sampled)
         per_anchor = 1 / max(count, 1)
         return {"rpn_objectness": objectness * per_anchor, "rpn_box": box * per_anchor * self.settings.box_weight}
@@ -148,16 +161,8 @@ def _base(features: Features) -> Tensor:
     return features.base if isinstance(features, Pyramid) else features
 
 
-def _select(
-    logits: Tensor, offsets: Tensor, anchors: Tensor, sizes: Tensor, selection: Selection
-) -> tuple[Tensor, Tensor]:
-    chosen = [_select_one(logits[i], offsets[i], anchors, sizes[i], selection) for i in range(len(logits))]
-    boxes, scores = zip(*chosen, strict=True)
-    return torch.stack(boxes), torch.stack(scores)
-
-
 def _select_one(
-    logits: Tensor, offsets: Tensor, anchors: Tensor, size: Tensor, selection: Selection
+    logits: Tensor, offsets: Tensor, anchors: Tensor, size: Tensor, selection: Selection, inclusive: bool
 ) -> tuple[Tensor, Tensor]:
     """The best proposals of one image (K, 4) and their scores (K,), -inf for padding.
 
@@ -165,7 +170,7 @@ def _select_one(
     or suppressed sinks to a score of -inf instead of being taken out.
     """
     scores, best = logits.topk(min(selection.before_nms, logits.shape[0]))
-    boxes = box_ops.clip(box_ops.decode(anchors[best], offsets[best]), size)
+    boxes = box_ops.clip(box_ops.decode(anchors[best], offsets[best], inclusive), size, inclusive)
     scores = torch.where(box_ops.long_enough(boxes, selection.min_side), scores, -torch.inf)
     kept = torch.zeros_like(scores, dtype=torch.bool)
     kept[box_ops.nms(boxes, scores, selection.nms_iou)] = True

@@ -1,9 +1,13 @@
 """Anchors: the boxes of fixed sizes and ratios, centred on every cell of the feature map, that the RPN starts from."""
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Placing = Literal["centered", "corner", "rounded"]
 
 
 def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
@@ -17,6 +21,35 @@ def cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
     half_width = (area_root / height_factor / 2).flatten()
     half_height = (area_root * height_factor / 2).flatten()
     return torch.stack([-half_width, -half_height, half_width, half_height], dim=1).float()
+
+
+def placed_anchors(sizes: Sequence[float], ratios: Sequence[float], placing: Placing, stride: int) -> Tensor:
+    """The anchors of a cell of `stride` px, seen from the cell's centre, where a system puts them: (A, 4).
+
+    "centered": on the centre. "corner": on the cell's top left corner (detectron2: anchor_generator.py, OFFSET 0.0).
+    "rounded": on the centre, with the rounded sides of py-faster-rcnn's generate_anchors.py.
+    """
+    match placing:
+        case "centered":
+            return cell_anchors(sizes, ratios)
+        case "corner":
+            return cell_anchors(sizes, ratios) - stride / 2
+        case "rounded":
+            return _rounded_anchors(sizes, ratios, stride)
+
+
+def _rounded_anchors(sizes: Sequence[float], ratios: Sequence[float], base: int) -> Tensor:
+    """`cell_anchors` as multiples of boxes of `base`^2 px whose sides are rounded, first the width, then the height.
+
+    There a box of the base is [0, 15] in pixels that are both inside, about 7.5, which is detkit's [0, 16] about 8.
+    """
+    rows = []
+    for size in sizes:
+        for ratio in ratios:
+            width = round(math.sqrt(base * base / ratio))
+            half = [side * size / base / 2 for side in (width, round(width * ratio))]
+            rows.append([-half[0], -half[1], *half])
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
 
 
 def grid_anchors(cell: Tensor, height: int, width: int, stride: int, offset: float = 0.0) -> Tensor:

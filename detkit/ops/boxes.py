@@ -38,24 +38,35 @@ def encode(references: Tensor, boxes: Tensor) -> Tensor:
     return torch.cat([(goal_center - center) / size, torch.log(goal_size / size)], dim=-1)
 
 
-def decode(references: Tensor, offsets: Tensor) -> Tensor:
-    """The boxes that offsets lead to from references: (..., 4), (..., 4) -> (..., 4); growth held at MAX_LOG_SCALE."""
+def decode(references: Tensor, offsets: Tensor, inclusive: bool = False) -> Tensor:
+    """The boxes that offsets lead to from references: (..., 4), (..., 4) -> (..., 4); growth held at MAX_LOG_SCALE.
+
+    `inclusive`: as py-faster-rcnn decodes. There x2, y2 are the last px inside, and widths x2 - x1 + 1: encoded offsets
+    are the same, but x2 = centre + width / 2 comes out a px further than it went in.
+    """
     center, size = _center_size(references)
     new_center = center + offsets[..., :2] * size
     half = 0.5 * size * torch.exp(offsets[..., 2:].clamp(max=MAX_LOG_SCALE))
-    return torch.cat([new_center - half, new_center + half], dim=-1)
+    boxes = torch.cat([new_center - half, new_center + half], dim=-1)
+    return boxes + boxes.new_tensor([0, 0, 1, 1]) if inclusive else boxes
 
 
-def clip(boxes: Tensor, size: Tensor) -> Tensor:
-    """(N, 4) cut to a picture of `size` (2,) = height, width in px."""
-    limit = size.flip(0).repeat(2).to(boxes.dtype)  # width, height, width, height
+def clip(boxes: Tensor, size: Tensor, inclusive: bool = False) -> Tensor:
+    """(..., 4) cut to pictures of `size` (..., 2) = height, width in px, of which there may be one for all boxes.
+
+    `inclusive`: as py-faster-rcnn, of whose boxes the first and the last px lie in the picture, so that none is empty.
+    """
+    limit = torch.cat([size.flip(-1), size.flip(-1)], dim=-1).to(boxes.dtype)  # width, height, width, height
+    if inclusive:
+        least = boxes.new_tensor([0, 0, 1, 1])
+        return torch.minimum(torch.maximum(boxes, least), limit - least.flip(0))
     return torch.minimum(boxes.clamp(min=0), limit)
 
 
 def long_enough(boxes: Tensor, min_side: float) -> Tensor:
-    """(N, 4) -> (N,) bool: both sides are at least `min_side` px, and the box is not empty."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return ((sides >= min_side) & (sides > 0)).all(dim=1)
+    """(..., 4) -> (...) bool: both sides are at least `min_side` px, and the box is not empty."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return ((sides >= min_side) & (sides > 0)).all(dim=-1)
 
 
 def nms(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:

@@ -17,6 +17,7 @@ from detkit.ops import boxes as box_ops
 from detkit.structures import Features, Pyramid
 
 Combine = Literal["nearest", "maxout"]
+Rounds = Literal["last_px", "corner"]
 
 
 class RegionPool(Protocol):
@@ -35,14 +36,18 @@ def as_regions(boxes: Sequence[Tensor]) -> Tensor:
 class RoIMaxPool(nn.Module):
     """RoI max pooling (Fast R-CNN, section 2.1), its rounding as in the published Caffe code."""
 
-    def __init__(self, size: int, stride: int, offset: float = 0.0) -> None:
+    def __init__(self, size: int, stride: int, offset: float = 0.0, rounds: Rounds = "last_px") -> None:
+        """`rounds`: of x2, y2 the last px inside, as the Caffe code does, or the corner (simple-faster-rcnn)."""
         super().__init__()
         self.size, self.cells, self.stride, self.offset = size, size * size, stride, offset
+        self.rounds = rounds
 
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
-        # The Caffe code takes the last pixel inside the box where detkit's x2, y2 is the first one outside.
-        inclusive = _shifted(regions_R5, self.offset) - regions_R5.new_tensor([0, 0, 0, 1, 1])
-        return torch.as_tensor(torchvision.ops.roi_pool(_one_map(features), inclusive, self.size, 1 / self.stride))
+        regions = _shifted(regions_R5, self.offset)
+        if self.rounds == "last_px":
+            # The Caffe code takes the last pixel inside the box where detkit's x2, y2 is the first one outside.
+            regions = regions - regions_R5.new_tensor([0, 0, 0, 1, 1])
+        return torch.as_tensor(torchvision.ops.roi_pool(_one_map(features), regions, self.size, 1 / self.stride))
 
 
 class RoIAlign(nn.Module):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 from detkit.proposals.edge_groups import MIN_AFFINITY, MIN_EDGE, EdgeGroups, Floats, Ints, group_edges
 from detkit.proposals.edge_map import EdgeDetector, FloatMap
 

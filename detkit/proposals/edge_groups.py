@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 from detkit.proposals.edge_map import FloatMap
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 
 SIGMA = 0.8  # px, smoothing before the edges are measured; the authors' choice
 STEPS = 64  # weights are counted in 1/64 of a grey level, so that they sort by counting

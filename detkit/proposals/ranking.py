@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 
 AGREE_IOU = 0.7  # boxes that overlap by more count as found together
 TIERS = (0.7, 0.8, 0.9)  # no two boxes of the first tier overlap by more than 0.7, of the first two by 0.8 ...

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detkit.ops.compiled import compiled
 from detkit.proposals.color import COLOR_BINS, TEXTURE_BINS
-from detkit.proposals.compiled import compiled
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 from detkit.proposals.edge_map import FloatMap, half_turn, thin
 from detkit.proposals.forest_features import channels, triangle
 

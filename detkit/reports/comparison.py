@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from detkit.evaluation.bootstrap import mean_and_spread
 from detkit.reports.comparison_figures import map_against_seconds, paired_bars, stacked_bars
 from detkit.reports.figures import inline_svg, save_png
 from detkit.reports.systems import PARTS, System, read_system
@@ -45,6 +46,8 @@ def compare(runs: Sequence[Path], out: Path, split: str | None = None) -> Path:
     for title, figure in figures.items():
         save_png(figure, out / _file_name(title))
     rows = [asdict(one) | {"published": one.published and one.published.model_dump()} for one in systems]
+    for row in rows:
+        del row["recipe"]  # the whole config, which is in the run
     content = json.dumps({"systems": rows, "warnings": warnings}, indent=2)
     (out / "comparison.json").write_text(content + "\n", encoding="utf-8")
     (out / "comparison.md").write_text(_markdown(warnings, tables, list(figures)), encoding="utf-8")
@@ -87,7 +90,7 @@ def _tables(systems: Sequence[System]) -> list[Table]:
     quickest = min if len({one.device for one in systems if one.total}) == 1 else None
     totals = _column([one.total for one in systems], ".3f", quickest)
     trained = _column([one.training_total for one in systems], ",.0f")
-    tables = [_overview(systems, names, totals, trained), _class_table(systems)]
+    tables = [_overview(systems, names, totals, trained), *_seeds(systems), _class_table(systems)]
     timed = [part for part in PARTS if any(part in one.seconds_per_image for one in systems)]
     if timed:
         note = "Seconds an image. A dash: not timed, and not in the total. Decoding is not in the total."
@@ -123,6 +126,26 @@ def _overview(systems: Sequence[System], names: list[Cell], totals: list[Cell], 
         notes.append("Published figures of other data or another network are for orientation: no difference is taken.")
     note = " ".join(notes)
     return _from_columns("Systems", note, known)
+
+
+def _seeds(systems: Sequence[System]) -> list[Table]:
+    """Mean and spread of the runs that differ in nothing but their seed; no table where there are none."""
+    groups: dict[tuple[str, str, str], list[System]] = {}
+    for one in systems:
+        if one.map is not None:
+            groups.setdefault((one.recipe, one.data, one.metric), []).append(one)
+    several = [group for group in groups.values() if len({one.seed for one in group}) > 1]
+    if not several:
+        return []
+    spreads = [mean_and_spread([100 * one.map for one in group if one.map is not None]) for group in several]
+    columns = [
+        ("runs", [Cell(", ".join(one.name for one in group), group[0].model) for group in several]),
+        ("seeds", [Cell(str(count)) for _, _, count in spreads]),
+        ("mAP, %", [Cell(f"{mean:.2f}") for mean, _, _ in spreads]),
+        ("standard deviation", _column([deviation for _, deviation, _ in spreads], ".2f")),
+    ]
+    note = "Runs of one config with different seeds: their mean, and how far they scatter (over n - 1)."
+    return [_from_columns("Seeds", note, columns)]
 
 
 def _from_columns(title: str, note: str, columns: Sequence[tuple[str, list[Cell]]]) -> Table:

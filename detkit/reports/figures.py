@@ -1,7 +1,6 @@
 """The figures of a report, as matplotlib figures without global state: precision against recall, training curves."""
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from detkit.evaluation.voc import ClassResult, VocResult
+from detkit.evaluation.voc import ClassResult
 
 ACCENT = "#3b82f6"
 SERIES = (ACCENT, "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#dc2626")
@@ -29,27 +28,6 @@ def curve_points(one: ClassResult, count: int = 100) -> list[tuple[float, float]
     return list(zip(one.recall[rows].tolist(), one.precision[rows].tolist(), strict=True))
 
 
-def precision_recall(result: VocResult) -> Figure:
-    """One small panel a class that has an AP, the best first."""
-    ranked = [(name, one) for name, one in by_ap(result) if one.ap is not None]
-    columns = max(1, min(5, len(ranked)))
-    rows = max(1, math.ceil(len(ranked) / columns))
-    width, height = 2.2 * columns + 0.6, 2.2 * rows + 0.6
-    figure = Figure(figsize=(width, height))
-    # Margins in inches: matplotlib's own layouts take half a minute for 80 panels.
-    figure.subplots_adjust(0.6 / width, 0.6 / height, 1 - 0.1 / width, 1 - 0.3 / height, wspace=0.2, hspace=0.3)
-    for index, (name, one) in enumerate(ranked):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        points = curve_points(one)
-        axes.plot([recall for recall, _ in points], [precision for _, precision in points], color=ACCENT, linewidth=1.4)
-        axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
-        axes.set_title(f"{name[:24]}  {100 * (one.ap or 0.0):.1f}", fontsize=9, parse_math=False)
-        plain(axes)
-    figure.supxlabel("recall", fontsize=9, y=0.1 / height, va="bottom")
-    figure.supylabel("precision", fontsize=9, x=0.1 / width, ha="left")
-    return figure
-
-
 def training_curves(log: Sequence[LogRow]) -> dict[str, Figure]:
     """Figures over the steps of training, by title, of what the log has: loss, learning rate, validation mAP, speed."""
     keys = list(dict.fromkeys(key for row in log for key in row))
@@ -61,11 +39,6 @@ def training_curves(log: Sequence[LogRow]) -> dict[str, Figure]:
         "Images per second": [key for key in keys if key == "images_per_second"],
     }
     return {title: _curves(log, present) for title, present in groups.items() if present}
-
-
-def by_ap(result: VocResult) -> list[tuple[str, ClassResult]]:
-    """The classes, best AP first, those without objects last."""
-    return sorted(result.classes.items(), key=lambda item: -1.0 if item[1].ap is None else item[1].ap, reverse=True)
 
 
 def inline_svg(figure: Figure) -> str:

@@ -1,155 +1,147 @@
-"""Pictures that explain a score: what was found best, what was claimed wrongly, what was missed."""
+"""The gallery of a page as data for its script, gallery.js: objects, detections, and what became of each.
 
-from collections.abc import Iterable, Iterator, Mapping
+Notation: E entries (what the gallery shows one tile of), M objects, N images.
+"""
+
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from detkit.data.dataset import DetectionDataset
-from detkit.evaluation.voc import ClassResult, VocResult, pairwise_overlap
-from detkit.reports.drawing import Picture, draw_boxes
-from detkit.structures import Detections, Target
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 
-LONG_SIDE = 480  # px of a picture, so that a report of three groups stays under 4 MB
-FOUND, WRONG, OBJECT = (64, 200, 90), (255, 110, 60), (255, 214, 60)  # RGB
-LOW_OVERLAP = 0.1  # Hoiem et al. 2012, section 3: less than this is background
+FOLDER = "report_files"  # beside the page
+MOST_TENTHS = 10_000_000  # of a px: no picture is that large
+MAX_ENTRIES = 200_000  # about 20 MB of data, which a browser reads in two seconds
 
 
 @dataclass(frozen=True)
-class Picked:
-    """A detection, or an object that has none."""
+class Kind:
+    """What an entry shows."""
 
-    class_name: str
-    image_index: int
-    detection: int | None  # row in the image's Detections
-    objects: tuple[int, ...]  # rows in its Target
-    caption: str  # what is to be seen
-    detail: str
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A picture of the gallery."""
-
-    image_id: str
-    picked: Picked
-    jpeg: bytes
+    key: str  # in the page's address: stays the same
+    name: str
+    group: str  # kinds of a group are shown and hidden together in the large view
+    color: str  # of the box that is drawn solid, "#rrggbb"
+    meaning: str  # a sentence
 
 
-def best_hits(result: VocResult) -> Iterator[Picked]:
-    """The best scored hit of each class, then the second best of each, and so on, one an image."""
-    rows = [
-        (turn, -one.scores[row], name, row)
-        for name, one in result.classes.items()
-        for turn, row in enumerate(np.flatnonzero(one.is_hit)[:50])
-    ]
-    return _one_per_image(_hit(result.classes[name], name, row) for _, _, name, row in sorted(rows))
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """The best first: the order of the gallery."""
+
+    kind: Ints  # (E,) into Gallery.kinds
+    image: Ints  # (E,) into truth.image_ids
+    label: Ints  # (E,)
+    score: Floats  # (E,) of the detection; -1 where there is none
+    boxes: Floats  # (E, 4) of the detection; zeros where there is none
+    object: Ints  # (E,) row of truth.objects that it is about; -1: none
+    iou: Floats  # (E,) of the two; 0 without both
+    note: Ints  # (E,) into Gallery.notes; -1: none
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def rows(self, index: "Ints | Bools | slice") -> "Entries":
+        return Entries(
+            self.kind[index],
+            self.image[index],
+            self.label[index],
+            self.score[index],
+            self.boxes[index],
+            self.object[index],
+            self.iou[index],
+            self.note[index],
+        )
+
+    @staticmethod
+    def joined(parts: "Sequence[Entries]") -> "Entries":
+        return Entries(
+            np.concatenate([part.kind for part in parts]),
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.label for part in parts]),
+            np.concatenate([part.score for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.object for part in parts]),
+            np.concatenate([part.iou for part in parts]),
+            np.concatenate([part.note for part in parts]),
+        )
 
 
-def worst_false_positives(
-    result: VocResult, detections: Mapping[str, Detections], dataset: DetectionDataset
-) -> Iterator[Picked]:
-    """The best scored false detections, one an image, each with the kind of its fault."""
-    rows = [
-        (-one.scores[row], name, row)
-        for name, one in result.classes.items()
-        for row in np.flatnonzero(one.is_false)[:200]
-    ]
-    explain = partial(_explained, result, detections, dataset)
-    return _one_per_image(explain(name, row) for _, name, row in sorted(rows))
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    truth: GroundTruth
+    kinds: tuple[Kind, ...]
+    notes: tuple[str, ...]
+    entries: Entries
+    start: str  # key of the kind, or the group, that is shown first; "all"
 
 
-def missed_objects(result: VocResult, dataset: DetectionDataset) -> Iterator[Picked]:
-    """The largest objects that no detection hit, whatever its score, one an image."""
-    hit = {
-        (image, row)
-        for one in result.classes.values()
-        for image, row in zip(one.image_index[one.is_hit].tolist(), one.object_index[one.is_hit].tolist(), strict=True)
+def shortened(gallery: Gallery, limit: int = MAX_ENTRIES) -> Gallery:
+    """With the `limit` surest detections and first objects at most."""
+    entries = gallery.entries
+    if len(entries) <= limit:
+        return gallery
+    # Objects without a detection have the score -1, but are what is looked for: they come before unsure detections.
+    order = np.lexsort((np.arange(len(entries)), -np.where(entries.score < 0, 2.0, entries.score)))
+    kept = entries.rows(np.sort(order[:limit]))
+    return Gallery(gallery.truth, gallery.kinds, gallery.notes, kept, gallery.start)
+
+
+def write_gallery(folder: Path, gallery: Gallery, pictured: Bools) -> Path:
+    """Writes report_files/data.js in `folder`; `pictured` (N,) marks the images that have a picture there.
+
+    A classic script, which a page of a folder may load where it may not fetch: browsers refuse file:// to fetch().
+    """
+    path = folder / FOLDER / "data.js"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"window.detkitGallery = {_script_json(_content(gallery, pictured))};\n", encoding="ascii")
+    return path
+
+
+def _content(gallery: Gallery, pictured: Bools) -> dict[str, object]:
+    """Columns, which are a third of the size of rows."""
+    truth, objects, entries = gallery.truth, gallery.truth.objects, gallery.entries
+    return {
+        "classes": list(truth.classes),
+        "kinds": [vars(kind) for kind in gallery.kinds],
+        "notes": list(gallery.notes),
+        "start": gallery.start,
+        "images": {
+            "id": list(truth.image_ids),
+            "width": truth.sizes[:, 1].tolist(),
+            "height": truth.sizes[:, 0].tolist(),
+            "pictured": pictured.astype(int).tolist(),
+            "firstObject": truth.starts.tolist(),
+            "objects": truth.counts.tolist(),
+        },
+        "objects": {
+            "label": objects.labels.tolist(),
+            "box": _tenths(objects.boxes),
+            "ignore": objects.ignore.astype(int).tolist(),
+        },
+        "entries": {
+            "kind": entries.kind.tolist(),
+            "image": entries.image.tolist(),
+            "label": entries.label.tolist(),
+            "score": np.round(entries.score, 4).tolist(),
+            "box": _tenths(entries.boxes),
+            "object": entries.object.tolist(),
+            "iou": np.round(entries.iou, 3).tolist(),
+            "note": entries.note.tolist(),
+        },
     }
-    missed: list[tuple[float, Picked]] = []
-    for image in range(len(dataset)):
-        target = dataset.target(image)
-        sizes = (target.boxes[:, 2:] - target.boxes[:, :2]).tolist()
-        for row, (width, height) in enumerate(sizes):
-            if not target.ignore[row] and (image, row) not in hit:
-                name = dataset.classes[int(target.labels[row])]
-                detail = f"{width:.0f} x {height:.0f} px"
-                missed.append((-width * height, Picked(name, image, None, (row,), "missed", detail)))
-    return _one_per_image(picked for _, picked in sorted(missed, key=lambda one: one[0]))
 
 
-def tiles(
-    picked: Iterable[Picked], detections: Mapping[str, Detections], dataset: DetectionDataset, count: int
-) -> list[Tile]:
-    """The first `count` of them, drawn."""
-    return [
-        Tile(dataset.image_ids[one.image_index], one, _drawn(one, detections, dataset)) for one in islice(picked, count)
-    ]
+def _tenths(boxes: Floats) -> list[int]:
+    """x1, y1, x2, y2 of one box after the other, in tenths of a px: whole numbers are short to write."""
+    # Clipped: a diverged detector's boxes may not fit an integer.
+    tenths: list[int] = np.rint(10 * boxes).clip(-MOST_TENTHS, MOST_TENTHS).astype(np.int64).ravel().tolist()
+    return tenths
 
 
-def _one_per_image(picked: Iterable[Picked]) -> Iterator[Picked]:
-    seen: set[int] = set()
-    for one in picked:
-        if one.image_index not in seen:
-            seen.add(one.image_index)
-            yield one
-
-
-def _hit(one: ClassResult, name: str, row: int) -> Picked:
-    detail = f"score {one.scores[row]:.3f}, IoU {one.overlap[row]:.2f}"
-    return Picked(name, int(one.image_index[row]), int(one.rank[row]), (int(one.object_index[row]),), "hit", detail)
-
-
-def _explained(
-    result: VocResult, detections: Mapping[str, Detections], dataset: DetectionDataset, name: str, row: int
-) -> Picked:
-    one = result.classes[name]
-    image, rank = int(one.image_index[row]), int(one.rank[row])
-    target = dataset.target(image)
-    others = _overlaps_of_others(detections[dataset.image_ids[image]], rank, target, dataset.classes.index(name))
-    other = int(others.argmax()) if len(others) else -1
-    other_overlap = float(others[other]) if len(others) else 0.0
-    own, own_overlap = int(one.object_index[row]), float(one.overlap[row])
-    detail = f"score {one.scores[row]:.3f}"
-    if own_overlap > result.min_iou:
-        return Picked(name, image, rank, (own,), "duplicate", f"{detail}, IoU {own_overlap:.2f} with an object taken")
-    if other_overlap >= LOW_OVERLAP and other_overlap > own_overlap:
-        confused = f"{detail}, IoU {other_overlap:.2f} with {dataset.classes[int(target.labels[other])]}"
-        return Picked(name, image, rank, (other,), "confusion", confused)
-    if own_overlap >= LOW_OVERLAP:
-        return Picked(name, image, rank, (own,), "localisation", f"{detail}, IoU {own_overlap:.2f}")
-    return Picked(name, image, rank, (), "background", detail)
-
-
-def _overlaps_of_others(found: Detections, rank: int, target: Target, label: int) -> npt.NDArray[np.float64]:
-    """IoU of a detection with the image's objects of other classes, 0 with those of its own: (M,)."""
-    box = found.boxes[rank].detach().cpu().double().numpy()
-    overlaps = pairwise_overlap(target.boxes.double().numpy(), box)
-    overlaps[target.labels.numpy() == label] = 0
-    return overlaps
-
-
-def _drawn(picked: Picked, detections: Mapping[str, Detections], dataset: DetectionDataset) -> bytes:
-    """The picture, its longer side LONG_SIDE: the detection in one line, objects dashed over it, so that both show."""
-    image = dataset.read(picked.image_index).image.permute(1, 2, 0).numpy()
-    scale = LONG_SIDE / max(image.shape[:2])
-    size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
-    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    canvas: Picture = resized.astype(np.uint8, copy=False)
-    target = dataset.target(picked.image_index)
-    boxes = target.boxes[list(picked.objects)].numpy()
-    texts = [picked.class_name if picked.detection is None else ""] * len(boxes)  # else the caption names the object
-    colors, dashed = [OBJECT] * len(boxes), [True] * len(boxes)
-    if picked.detection is not None:
-        found = detections[dataset.image_ids[picked.image_index]]
-        boxes = np.vstack([found.boxes[picked.detection].detach().cpu().numpy(), boxes])
-        texts.insert(0, f"{picked.class_name} {float(found.scores[picked.detection]):.2f}")
-        colors.insert(0, FOUND if picked.caption == "hit" else WRONG)
-        dashed.insert(0, False)
-    canvas = draw_boxes(canvas, boxes * scale, texts, colors, dashed)
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])
-    return encoded.tobytes()
+def _script_json(content: object) -> str:
+    """JSON that ends no script element and no line of one, whatever the names in it."""
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")

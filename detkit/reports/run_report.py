@@ -1,6 +1,5 @@
-"""One page about one evaluated run: the score, the classes, the speed, and pictures of what went right and wrong."""
+"""One page about one evaluated run: scores, classes, curves, causes of errors, and a gallery of what it did."""
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,30 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
-from detkit.data.dataset import DetectionDataset
-from detkit.evaluation.voc import ClassResult, VocResult
-from detkit.reports import figures, gallery
-from detkit.structures import Detections
+from detkit.data.ground_truth import Bools
+from detkit.evaluation.assessment import Assessment
+from detkit.evaluation.errors import MAIN_KINDS
+from detkit.reports import curves, figures, page_data
+from detkit.reports.gallery import FOLDER, Gallery, shortened, write_gallery
+from detkit.reports.run_gallery import run_gallery
+from detkit.reports.thumbnails import write_thumbnails
 
-PICTURES = 9  # of each group of the gallery: three full rows, and a page of some megabytes
-METRIC_NAMES = {"voc07": "VOC 2007, AP at 11 recalls", "voc10": "VOC 2010, area under precision and recall"}
+MAX_PICTURES = 10_000  # about 300 MB
+FIRST_PANELS = 15  # of curves: three rows; more are folded away
 # What has its own place on the page, or is the length of a whole run.
 PLACED = {"metric", "map", "ap", "images", "fps", "date", "seconds_per_image", "stages_ms"}
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A line of the table and a panel of the curves."""
-
-    name: str
-    ap: float | None
-    objects: int
-    detections: int
-    hits: int
-    false: int
-    curve: str  # points of an SVG polyline in a 100 x 100 box; "" without a hit
 
 
 @dataclass(frozen=True)
@@ -45,47 +35,55 @@ class StageBar:
 
 
 @dataclass(frozen=True)
-class Group:
-    """One kind of picture."""
-
+class GalleryText:
     title: str
     note: str
-    nothing: str
-    tiles: list[gallery.Tile]
 
 
 def write_report(
     folder: Path,
     title: str,
     metrics: Mapping[str, Any],
-    result: VocResult,
-    detections: Mapping[str, Detections],
-    dataset: DetectionDataset,
+    assessment: Assessment,
     config_yaml: str,
     training_log: Sequence[figures.LogRow] | None,
+    pictures: bool,
 ) -> Path:
-    """Writes report.html, which needs no other file, and its figures as PNG beside it; returns the page's path.
+    """Writes report.html, its folder report_files/ and its figures as PNG beside it; returns the page's path.
 
     `metrics` is what metrics.json holds; of images, fps, stages_ms, seconds_per_image and other numbers what is there
-    is shown.
+    is shown. Without `pictures` the gallery shows boxes on blank frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures.save_png(figures.precision_recall(result), folder / "precision_recall.png")
-    curves = figures.training_curves(training_log or [])
-    for name, figure in curves.items():
+    ious, panels = curves.precision_recall_curves(assessment)
+    figures.save_png(curves.precision_recall_figure(ious, panels), folder / "precision_recall.png")
+    training = figures.training_curves(training_log or [])
+    for name, figure in training.items():
         figures.save_png(figure, folder / f"{name.lower().replace(' ', '_')}.png")
-    page = _template().render(
+    gallery = shortened(run_gallery(assessment))
+    save_gallery(folder, gallery, assessment, pictures)
+    causes, sums = page_data.causes(assessment.errors)
+    page = page_template("run_report.html.j2").render(
         title=title,
-        mean_ap=result.mean_ap,
-        metric=METRIC_NAMES[result.metric],
-        min_iou=result.min_iou,
-        scored=sum(one.ap is not None for one in result.classes.values()),
-        facts=_facts(metrics, dataset),
-        classes=[_class_row(name, one) for name, one in figures.by_ap(result)],
+        scores=page_data.headline(assessment),
+        summary=assessment.coco.summary if assessment.coco else {},
+        facts=_facts(metrics, len(assessment.truth)),
+        ap_names=page_data.ap_names(assessment),
+        classes=page_data.class_rows(assessment),
+        ious=ious,
+        panels=panels,
+        first_panels=FIRST_PANELS,
+        causes=causes,
+        sums=sums,
+        similar=assessment.errors.similar,
+        loss_names=[page_data.CAUSES[kind][0] for kind in MAIN_KINDS],
+        class_losses=page_data.class_losses(assessment.errors),
+        bin_groups=page_data.bin_groups(assessment),
+        matrix=page_data.matrix(assessment.confusion),
         stages=_stages(metrics),
         seconds=_seconds(metrics),
-        training={name: Markup(figures.inline_svg(figure)) for name, figure in curves.items()},
-        groups=_groups(result, detections, dataset),
+        training={name: Markup(figures.inline_svg(figure)) for name, figure in training.items()},
+        gallery=GalleryText("Gallery", _gallery_note(gallery)),
         config=config_yaml.strip(),
     )
     path = folder / "report.html"
@@ -93,7 +91,7 @@ def write_report(
     return path
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("detkit.reports", "."),
         autoescape=True,
@@ -101,13 +99,37 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["data_uri"] = lambda jpeg: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
-    return environment.get_template("run_report.html.j2")
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
+    return environment.get_template(name)
 
 
-def _facts(metrics: Mapping[str, Any], dataset: DetectionDataset) -> dict[str, str]:
+def save_gallery(folder: Path, gallery: Gallery, assessment: Assessment, pictures: bool) -> None:
+    """Writes the gallery's data and pictures to report_files/."""
+    pictured = _pictured(gallery) if pictures else np.zeros(len(assessment.truth), dtype=np.bool_)
+    write_thumbnails(folder / FOLDER / "pictures", assessment.dataset, np.flatnonzero(pictured).tolist())
+    write_gallery(folder, gallery, pictured)
+
+
+def _pictured(gallery: Gallery) -> Bools:
+    """(N,) the images of the first entries, and all others as long as there is room."""
+    image = np.concatenate([gallery.entries.image, np.arange(len(gallery.truth))])
+    _, first = np.unique(image, return_index=True)
+    chosen = np.zeros(len(gallery.truth), dtype=np.bool_)
+    chosen[image[np.sort(first)[:MAX_PICTURES]]] = True
+    return chosen
+
+
+def _gallery_note(gallery: Gallery) -> str:
+    detections = int((gallery.entries.score >= 0).sum())
+    return (
+        f"{detections:,} detections and {len(gallery.entries) - detections:,} missed objects, at IoU 0.50, of the"
+        " best 100 detections of an image. A click enlarges; the address keeps the filter, to be passed on."
+    )
+
+
+def _facts(metrics: Mapping[str, Any], num_images: int) -> dict[str, str]:
     """What stands beside the score, in order: name and value."""
-    facts = {"images": f"{metrics.get('images', len(dataset)):,}"}
+    facts = {"images": f"{metrics.get('images', num_images):,}"}
     if _is_number(metrics.get("fps")):
         facts["images per second"] = f"{metrics['fps']:.3g}"
     facts["date"] = str(metrics.get("date", date.today().isoformat()))
@@ -119,19 +141,6 @@ def _facts(metrics: Mapping[str, Any], dataset: DetectionDataset) -> dict[str, s
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _class_row(name: str, one: ClassResult) -> ClassRow:
-    points = figures.curve_points(one)
-    return ClassRow(
-        name=name,
-        ap=one.ap,
-        objects=one.num_objects,
-        detections=len(one.scores),
-        hits=int(one.is_hit.sum()),
-        false=int(one.is_false.sum()),
-        curve=" ".join(f"{100 * recall:.1f},{100 - 100 * precision:.1f}" for recall, precision in points),
-    )
 
 
 def _stages(metrics: Mapping[str, Any]) -> list[StageBar]:
@@ -147,27 +156,3 @@ def _stages(metrics: Mapping[str, Any]) -> list[StageBar]:
 def _seconds(metrics: Mapping[str, Any]) -> dict[str, float]:
     seconds = metrics.get("seconds_per_image") or {}
     return {name: value for name, value in seconds.items() if _is_number(value)}
-
-
-def _groups(result: VocResult, detections: Mapping[str, Detections], dataset: DetectionDataset) -> list[Group]:
-    return [
-        Group(
-            "Best hits",
-            "The surest detections that found their object, of each class in turn.",
-            "No detection found an object.",
-            gallery.tiles(gallery.best_hits(result), detections, dataset, PICTURES),
-        ),
-        Group(
-            "Worst false positives",
-            "The surest detections that are wrong. Localisation: the right class in a poor place. Duplicate: an object"
-            " found before. Confusion: an object of another class. Background: nothing there, or nothing annotated.",
-            "No detection was wrong.",
-            gallery.tiles(gallery.worst_false_positives(result, detections, dataset), detections, dataset, PICTURES),
-        ),
-        Group(
-            "Missed objects",
-            "The largest objects that no detection found, at any score.",
-            "No object was missed.",
-            gallery.tiles(gallery.missed_objects(result, dataset), detections, dataset, PICTURES),
-        ),
-    ]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationErro
 
 from detkit.config import read_config
 from detkit.engine.stages import FILE as STAGES_FILE
-from detkit.sections import Config, Published, VocData
+from detkit.sections import Config, FolderData, Published
 
 PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
 
@@ -54,6 +54,8 @@ class System:
     training_seconds: dict[str, float]  # of each stage, in order
     disk_bytes: int | None  # of all stages together
     published: Published | None  # its mAP is in percent
+    recipe: str  # runs of the same differ in nothing but the seed
+    seed: int
 
     @property
     def total(self) -> float | None:
@@ -67,7 +69,7 @@ class System:
 
 def read_system(run: Path, name: str, split: str | None) -> System:
     config = read_config(run / "config.yaml")
-    path = _evaluation(run, split)
+    path = newest_evaluation(run, split) / "metrics.json"
     metrics = _read(Metrics, path.read_text(encoding="utf-8"), str(path))
     stages = _read_stages(run / STAGES_FILE)
     seconds = metrics.seconds_per_image
@@ -93,16 +95,19 @@ def read_system(run: Path, name: str, split: str | None) -> System:
         training_seconds=training,
         disk_bytes=sum(disk.values()) if disk else None,
         published=config.published,
+        recipe=config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})}).model_dump_json(),
+        seed=config.train.seed,
     )
 
 
-def _evaluation(run: Path, split: str | None) -> Path:
+def newest_evaluation(run: Path, split: str | None) -> Path:
+    """The folder of the results that tools/eval.py wrote last, of all or of those of `split`."""
     pattern = "*" if split is None else split.replace("/", "_")  # as tools/eval.py names the folder
     found = sorted((run / "eval").glob(f"{pattern}/metrics.json"), key=lambda path: path.stat().st_mtime)
     if not found:
         asked = "" if split is None else f" --split {split}"
         raise ValueError(f"{run}: no evaluation; make it with: python tools/eval.py {run} --voc07{asked}")
-    return found[-1]
+    return found[-1].parent
 
 
 def _read_stages(path: Path) -> list[Stage]:
@@ -127,6 +132,6 @@ def _model_name(config: Config) -> str:
 def _data_name(config: Config, metrics: Metrics) -> str:
     """Runs with the same name were scored on the same images and classes, as far as their files tell."""
     data, split = config.data, metrics.split
-    if split == "test" and isinstance(data, VocData):  # "the run's test split"
+    if split == "test" and isinstance(data, FolderData):  # "the run's test split"
         split = "+".join(data.test).replace("/", "_")
     return f"{split} of {data.root}, {metrics.images:,} images, {len(metrics.ap)} classes"

@@ -1,16 +1,18 @@
-"""The checker tells every fault with its place, and whether training would stop."""
+"""The checker tells every fault with its place, and whether training would stop, for data sets of all forms."""
 
-import runpy
-import sys
+import json
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.check import Report, check_voc
+from detkit.data.check import check_data
+from detkit.data.check_report import CheckReport
 from detkit.data.faults import DatasetMissing, Severity
-
-TOOL = Path(__file__).parents[2] / "tools" / "check_data.py"
+from detkit.data.forms import find_form
 
 
 def object_xml(name: str = "dog", box: tuple[object, ...] = (1, 2, 10, 20)) -> str:
@@ -29,11 +31,11 @@ def add(root: Path, split: str, image_id: str, *objects: str, shade: int | None 
     (root / "Annotations" / f"{image_id}.xml").write_text(f"<annotation>{''.join(objects)}</annotation>")
 
 
-def check(root: Path, *splits: str, classes: list[str] | None = None) -> Report:
-    return check_voc(root, splits, classes, lambda images: images)
+def check(root: Path, *splits: str, classes: list[str] | None = None) -> CheckReport:
+    return check_data(find_form(root), splits, classes)
 
 
-def told(report: Report, severity: Severity) -> list[str]:
+def told(report: CheckReport, severity: Severity) -> list[str]:
     return [str(fault) for fault in report.faults if fault.severity is severity]
 
 
@@ -163,32 +165,125 @@ def test_a_folder_of_data_sets(tmp_path: Path) -> None:
 def test_a_missing_folder_or_split_is_a_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(DatasetMissing, match="there is no such folder"):
         check(tmp_path / "gone")
-    with pytest.raises(DatasetMissing, match="in the shape of PASCAL VOC"):
+    with pytest.raises(DatasetMissing, match="no data set is there"):
         check(tmp_path)
     add(tmp_path, "train", "a", object_xml())
     with pytest.raises(DatasetMissing, match=r"val\.txt is missing"):
         check(tmp_path, "val")
 
 
-def run_tool(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["check_data.py", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        runpy.run_path(str(TOOL), run_name="__main__")
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
+def test_faults_of_a_kind_follow_their_number(tmp_path: Path) -> None:
+    for image_id in ("a", "b", "c"):
+        add(tmp_path, "train", image_id, object_xml(box=(5, 5, 5, 9)))
+    lines = list(check(tmp_path).lines(limit=2))
+    assert lines[0] == "warning: 3 boxes are 1 px or less wide or high:"
+    assert lines[1].endswith("a.xml: object 0 (dog): bndbox: is 1 x 5 px, is that meant?")
+    assert lines[3] == "  ... and 1 more (--all lists them)"
+    assert len([line for line in check(tmp_path).lines() if "is that meant" in line]) == 3
 
 
-def test_the_tool_and_its_exit_status(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    add(tmp_path, "train", "a", object_xml(box=(1, 1, 1, 1)))
-    assert run_tool(monkeypatch, str(tmp_path)) == 0
-    assert "warning: " in capsys.readouterr().out
-    assert run_tool(monkeypatch, str(tmp_path), "--split", "train", "--classes", "cat, bird") == 1
-    assert "error: " in capsys.readouterr().out
-    assert run_tool(monkeypatch, str(tmp_path / "gone")) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert len(shown.err.strip().splitlines()) == 1
-    assert run_tool(monkeypatch, str(tmp_path), "--nonsense") == 2
-    assert run_tool(monkeypatch, "--help") == 0
+def scene(seed: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """A picture with something to see: smooth random shapes."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return np.asarray(cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def test_near_duplicates_between_splits_are_warned_of(tmp_path: Path) -> None:
+    for split, image_id in (("train", "a"), ("train", "twin"), ("val", "b"), ("test", "c"), ("test", "d")):
+        add(tmp_path, split, image_id, object_xml())
+    pictures = tmp_path / "JPEGImages"
+    for number, image_id in enumerate(("a", "d")):
+        cv2.imwrite(str(pictures / f"{image_id}.png"), scene(number))
+    half = cv2.resize(scene(0), (80, 60), interpolation=cv2.INTER_AREA)
+    for image_id, pixels in (("twin", half), ("b", half), ("c", half[:, ::-1])):
+        (pictures / f"{image_id}.png").unlink()
+        cv2.imwrite(str(pictures / f"{image_id}.jpg"), pixels)
+    (pictures / "b.jpg").write_bytes((pictures / "twin.jpg").read_bytes())  # told of as a copy, not again
+    report = check(tmp_path)
+    copied, *mirrored = told(report, Severity.WARNING)
+    assert "b.jpg: in 'val': is byte for byte" in copied
+    assert len(mirrored) == 2 and all("c.jpg: in 'test': mirrors" in warning for warning in mirrored)
+    pairs = report.near_duplicates
+    assert {(pair.first.name, pair.first_group) for pair in pairs} == {("twin.jpg", "train"), ("b.jpg", "val")}
+    assert all(pair.is_mirrored and pair.second.name == "c.jpg" for pair in pairs)
+
+
+def test_a_set_without_division_is_compared_with_itself_as_it_will_be_divided(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.xml").write_text(f"<annotation>{object_xml()}</annotation>")
+        cv2.imwrite(str(tmp_path / f"{number}.jpg"), cv2.resize(scene(0), (100 + 5 * number, 100)))
+    report = check(tmp_path)
+    assert {(pair.first_group, pair.second_group) for pair in report.near_duplicates} == {("all[:80%]", "all[80%:]")}
+    only = check_data(find_form(tmp_path), ["all[:80%]"], None)
+    assert list(only.splits) == ["all"]
+
+
+def coco(root: Path, split: str, annotations: list[dict[str, Any]], **image: object) -> Path:
+    """A split of one picture of 40 x 30 px."""
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    (root / split).mkdir()
+    Image.new("RGB", (40, 30), (len(split), 0, 0)).save(root / split / "one.png")
+    images = [{"id": 7, "file_name": "one.png", "height": 30, "width": 40} | image]
+    categories = [{"id": 3, "name": "dog"}, {"id": 1, "name": "cat"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    path = root / "annotations" / f"instances_{split}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def found(*box: float, category: int = 3) -> dict[str, Any]:
+    return {"image_id": 7, "category_id": category, "bbox": list(box), "iscrowd": 0}
+
+
+def test_coco(tmp_path: Path) -> None:
+    coco(tmp_path, "train", [found(1, 2, 9, 9), found(1, 2, 9, 9, category=1), found(0, 0, 0.5, 9), found(1, 2, 9, 9)])
+    coco(tmp_path, "test", [])
+    report = check(tmp_path)
+    tiny, again = told(report, Severity.WARNING)
+    place = "instances_train.json: image id 7, object"
+    assert f"{place} 2 (dog): bbox: is 0.5 x 9 px" in tiny
+    assert f"{place} 3 (dog): bbox: has the class and box of image id 7, object 0 (dog); remove one" in again
+    assert list(report.lines())[-6:] == [
+        "test: 1 images of 40 x 30 px (1 without objects), 0 objects (0 crowds)",
+        "train: 1 images of 40 x 30 px (0 without objects), 4 objects (0 crowds)",
+        "class       test      train",
+        "cat            0          1",
+        "dog            0          3",
+        "2 images, 2 splits: 0 errors, 2 warnings; training can start",
+    ]
+
+
+def test_pictures_of_another_size_than_stated(tmp_path: Path) -> None:
+    coco(tmp_path, "train", [], width=41)
+    assert_one(told(check(tmp_path), Severity.ERROR), "one.png: is 40 x 30 px, its annotations are for 41 x 30")
+
+
+def test_a_missing_picture_is_told_of_once(tmp_path: Path) -> None:
+    coco(tmp_path, "train", [found(1, 2, 9, 9)])
+    (tmp_path / "train/one.png").unlink()
+    assert_one(told(check(tmp_path), Severity.ERROR), "none of its 1 pictures")
+
+
+def test_yolo(tmp_path: Path) -> None:
+    for split, labels in (("train", "0 0.5 0.5 0.01 0.5\n1 0.5 0.5 0.2\n"), ("val", "")):
+        for folder in ("images", "labels"):
+            (tmp_path / folder / split).mkdir(parents=True)
+        Image.new("RGB", (40, 30), (len(split), 0, 0)).save(tmp_path / "images" / split / f"{split}.png")
+        (tmp_path / "labels" / split / f"{split}.txt").write_text(labels)
+    (tmp_path / "labels/train/orphan.txt").write_text("")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    broken = tmp_path / "images/train/broken.png"
+    broken.write_bytes(b"GIF89a")
+    (tmp_path / "labels/train/broken.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    report = check(tmp_path)
+    line, picture = sorted(told(report, Severity.ERROR), key=lambda text: "broken" in text)
+    assert "labels/train/train.txt: line 2" in line and "broken.png: " in picture
+    assert_one(told(report, Severity.WARNING), "train.txt: line 1 (cat): box: is 0.4 x 15 px")
+    assert_one(told(report, Severity.INFO), "orphan.txt: has no picture")
+    assert "without objects: dog" in list(report.lines())
+
+
+def test_a_split_that_lists_nothing_stops_training(tmp_path: Path) -> None:
+    add(tmp_path, "train", "a", object_xml())
+    (tmp_path / "ImageSets/Main/val.txt").write_text("")
+    assert_one(told(check(tmp_path), Severity.ERROR), "val.txt: 'val' lists no images")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.ops.anchors import cell_anchors, grid_anchors
+from detkit.ops.anchors import cell_anchors, grid_anchors, placed_anchors
 
 
 def test_cell_anchors_by_hand() -> None:
@@ -83,3 +83,31 @@ def test_an_offset_moves_every_anchor() -> None:
     cell = cell_anchors((16,), (1,))
     assert grid_anchors(cell, 1, 2, 16, 5.5).tolist() == [[5.5, 5.5, 21.5, 21.5], [21.5, 5.5, 37.5, 21.5]]
     assert torch.equal(grid_anchors(cell, 3, 4, 16, 7.0), grid_anchors(cell, 3, 4, 16) + 7)
+
+
+def test_placed_anchors_by_hand() -> None:
+    assert torch.equal(placed_anchors((16, 40), (0.5, 1), "centered", 16), cell_anchors((16, 40), (0.5, 1)))
+    # On the corners of cells of 16 px: (0, 0), (16, 0) and (32, 0), whatever the anchors measure.
+    cell = placed_anchors((32,), (1,), "corner", 16)
+    assert grid_anchors(cell, 1, 3, 16).tolist() == [[-16, -16, 16, 16], [0, -16, 32, 16], [16, -16, 48, 16]]
+
+
+def test_rounded_anchors_are_py_faster_rcnns() -> None:
+    """The table in the comment of its generate_anchors.py, which has the last px inside, by size instead of ratio.
+
+    Ratio 1/2: sqrt(512) = 22.6 -> 23 wide, 11.5 -> 12 high; ratio 2: sqrt(128) = 11.3 -> 11 wide, 22 high.
+    """
+    cell = placed_anchors((128, 256, 512), (0.5, 1, 2), "rounded", 16)
+    inside = grid_anchors(cell, 1, 1, 16) - torch.tensor([0.0, 0, 1, 1])
+    assert inside.tolist() == [
+        [-84, -40, 99, 55],
+        [-56, -56, 71, 71],
+        [-36, -80, 51, 95],
+        [-176, -88, 191, 103],
+        [-120, -120, 135, 135],
+        [-80, -168, 95, 183],
+        [-360, -184, 375, 199],
+        [-248, -248, 263, 263],
+        [-168, -344, 183, 359],
+    ]
+    assert placed_anchors((), (1,), "rounded", 16).shape == (0, 4)

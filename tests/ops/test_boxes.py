@@ -218,3 +218,18 @@ def test_nms_by_class_moves_boxes_far_enough_apart() -> None:
     """Moved by the largest value and 1 px, 61 px, the second box would lie on the first."""
     rows = tensor([(40, 40, 60, 60), (-21, -21, -1, -1)])
     assert box_ops.nms_by_class(rows, torch.tensor([0.9, 0.8]), torch.tensor([0, 1]), 0.5).tolist() == [0, 1]
+
+
+def test_inclusive_decoding_by_hand() -> None:
+    """py-faster-rcnn on [0, 0, 9, 9] in px inside: width 9 - 0 + 1, centre 5, and x2 = 5 + 10 / 2 is one px further."""
+    decoded = box_ops.decode(tensor([A]), tensor([(0, 0, 0, 0), (0.1, 0, math.log(2), 0)]), inclusive=True)
+    torch.testing.assert_close(decoded - torch.tensor([0.0, 0, 1, 1]), tensor([(0, 0, 10, 10), (-4, 0, 16, 10)]))
+    assert box_ops.decode(EMPTY, EMPTY, inclusive=True).shape == (0, 4)
+
+
+def test_inclusive_clipping_by_hand() -> None:
+    """In px inside, each is brought to 0 ... 29 and 0 ... 19: a box beyond the picture becomes its outermost px."""
+    size = torch.tensor([20, 30])  # height, width
+    rows = tensor([(-5, -6, 50, 60), (3, 4, 5, 6), (40, 1, 50, 2), (-9, 25, -3, 28)])
+    expected = tensor([(0, 0, 30, 20), (3, 4, 5, 6), (29, 1, 30, 2), (0, 19, 1, 20)])
+    assert torch.equal(box_ops.clip(rows, size, inclusive=True), expected)

@@ -184,6 +184,14 @@ def test_an_offset_grid_is_the_grid_moved(kind: type[RegionPool]) -> None:
     assert not torch.allclose(pool(23.5)(maps, regions), pool(0.0)(maps, regions))
 
 
+def test_the_corner_can_be_rounded_instead_of_the_last_px() -> None:
+    """x2 = 24 is 1.5 cells: rounded up, to cell 2, where the last px inside, 23, is in cell 1."""
+    ramp = torch.arange(4.0).expand(1, 1, 4, 4)
+    region = torch.tensor([[0.0, 0, 0, 24, 16]])
+    pooled = [RoIMaxPool(1, STRIDE, rounds=rounds)(ramp, region).item() for rounds in ("last_px", "corner")]
+    assert STRIDE == 16 and pooled == [1.0, 2.0]
+
+
 # R-CNN's warped crops
 
 

@@ -95,11 +95,13 @@ def test_it_goes_on_where_it_was_stopped(
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 import numpy as np
 from pathlib import Path
 from detkit.data.voc import VocDataset
 from detkit.proposals.make import make_proposals
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore it
 
 def propose(image):
     time.sleep(4)

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from detkit.proposals.compiled import compiled
+from detkit.ops.compiled import compiled
 from detkit.proposals.grouping import Measures, group
 from detkit.proposals.ranking import rank
 from detkit.proposals.regions import describe, neighbours

@@ -1,70 +1,46 @@
-"""The report page: complete with all parts or few, self-contained, and safe with any name; and its drawing."""
+"""The report page: complete with all parts or few, loading nothing from afar, safe with any name; and its drawing."""
 
+import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from detkit.evaluation.voc import evaluate
-from detkit.reports import gallery
+from detkit.evaluation.assessment import Assessment
 from detkit.reports.drawing import draw_boxes
 from detkit.reports.run_report import write_report
-from detkit.structures import Detections, Sample, Size, Target
+from detkit.structures import Detections
 
-HOSTILE = "<script>alert(1)</script>_$x^{"
-
-
-class Squares:
-    """Two grey pictures, each with a square of class 0 and one of class 1."""
-
-    image_ids = ("one", HOSTILE)
-
-    def __init__(self, classes: tuple[str, ...] = ("cat", HOSTILE), has_objects: bool = True) -> None:
-        self.classes = classes
-        self.has_objects = has_objects
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def read(self, index: int) -> Sample:
-        image = torch.full((3, 60, 80), 128, dtype=torch.uint8)
-        return Sample(self.image_ids[index], image, (60, 80), self.target(index))
-
-    def target(self, index: int) -> Target:
-        if not self.has_objects:
-            return Target.empty()
-        boxes = torch.tensor([[5.0, 5.0, 25.0, 25.0], [40.0, 20.0, 70.0, 50.0]])
-        return Target(boxes, torch.tensor([0, 1]), torch.zeros(2, dtype=torch.bool))
-
-    def size(self, index: int) -> Size:
-        return (60, 80)
-
-
-def every_kind_of_error() -> dict[str, Detections]:
-    """In the first image a hit, a duplicate and a poor place; in the second a wrong class and nothing there."""
-    first = torch.tensor([[5.0, 5.0, 25.0, 25.0], [5.0, 5.0, 25.0, 24.0], [40.0, 20.0, 70.0, 30.0]])
-    second = torch.tensor([[40.0, 20.0, 70.0, 50.0], [0.0, 50.0, 10.0, 60.0]])
-    return {
-        "one": Detections(first, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 0, 1])),
-        HOSTILE: Detections(second, torch.tensor([0.6, 0.5]), torch.tensor([0, 0])),
-    }
+Assess = Callable[..., Assessment]
 
 
 class Page(HTMLParser):
-    """Tags and what they load."""
+    """Tags, what they load, and the text of each cell of a table."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.cells: list[str] = []
+        self.is_in_cell = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag in ("td", "th"):
+            self.cells.append("")
+            self.is_in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.is_in_cell &= tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.is_in_cell:
+            self.cells[-1] += data.strip()
 
 
 FULL: dict[str, Any] = {
@@ -82,56 +58,61 @@ LOG = [
 ]
 
 
-def report(folder: Path, dataset: Squares, detections: dict[str, Detections], metrics: dict[str, Any], log: Any) -> str:
-    result = evaluate(detections, dataset, "voc07")
-    path = write_report(folder, HOSTILE, metrics, result, detections, dataset, f"lr: 1 # {HOSTILE}", log)
-    assert path == folder / "report.html"
-    return path.read_text()
-
-
-def test_full_page_is_safe_and_self_contained(tmp_path: Path) -> None:
-    text = report(tmp_path, Squares(), every_kind_of_error(), FULL, LOG)
+def test_full_page_is_safe_and_loads_nothing_from_afar(tmp_path: Path, assessment: Assessment, hostile: str) -> None:
+    path = write_report(tmp_path, hostile, FULL, assessment, f"lr: 1 # {hostile}", LOG, pictures=True)
+    assert path == tmp_path / "report.html"
+    text = path.read_text(encoding="utf-8")
     page = Page(text)
-    assert "script" not in page.tags
-    assert all(link.startswith(("data:", "#")) for link in page.links)
-    assert "url(http" not in text and "@import" not in text
-    for shown in ("Training", "backbone", "a machine", "4.5", "Missed objects", "&lt;script&gt;"):
+    assert page.tags.count("script") == 5
+    assert "alert(1)</script>" not in text and "&lt;script&gt;" in text
+    own = ("data:,", "#", "report_files/data.js")
+    assert all(link.startswith(own) for link in page.links)
+    assert "url(http" not in text and "@import" not in text and "fetch(" not in text
+    for shown in ("Training", "backbone", "a machine", "4.5", "AR100", "95% interval", "<noscript>"):
         assert shown in text
     assert {path.name for path in tmp_path.glob("*.png")} >= {"precision_recall.png", "loss.png"}
+    assert {path.name for path in (tmp_path / "report_files").rglob("*.*")} == {"data.js", "0.jpg", "1.jpg"}
 
 
-def test_page_of_a_foreign_file_leaves_out_what_is_unknown(tmp_path: Path) -> None:
-    text = report(tmp_path, Squares(), every_kind_of_error(), {}, None)
-    assert "<h2>Speed" not in text and "<h2>Training" not in text
+def test_numbers_of_the_page(tmp_path: Path, assessment: Assessment, hostile: str) -> None:
+    page = Page(write_report(tmp_path, "run", {}, assessment, "", None, pictures=False).read_text(encoding="utf-8"))
+    # AP, AP, AP50, AP75, objects, detections, hits, false, missed: the duplicate, a wrong class and nothing are cat's
+    cat = page.cells.index("cat")
+    assert page.cells[cat : cat + 10] == ["cat", "54.5", "50.5", "50.5", "50.5", "2", "4", "1", "3", "1"]
+    other = page.cells.index(hostile)
+    assert page.cells[other : other + 10] == [hostile, "0.0", "0.0", "0.0", "0.0", "2", "1", "0", "1", "2"]
+    assert not list((tmp_path / "report_files").rglob("*.jpg"))
+
+
+def test_page_of_a_foreign_file_leaves_out_what_is_unknown(tmp_path: Path, assessment: Assessment) -> None:
+    text = write_report(tmp_path, "run", {}, assessment, "", None, pictures=False).read_text(encoding="utf-8")
+    assert not {"<h2>Speed", "<h2>Training", "<h2>Configuration"} & set(re.findall(r"<h2>\w+", text))
 
 
 @pytest.mark.parametrize(
-    ("dataset", "detections", "shown"),
+    ("classes", "has_objects", "is_detected", "shown"),
     [
-        (Squares(), {}, "No detection found an object"),
-        (Squares(has_objects=False), every_kind_of_error(), "no class has an object"),
-        (Squares(classes=tuple(f"class {k}" for k in range(80))), every_kind_of_error(), "mean of 2 classes"),
+        (2, True, False, "as another class. 4 objects."),
+        (2, False, True, "no class has an object"),
+        (80, True, True, "The whole matrix of 80 classes"),
     ],
     ids=["no detections", "no objects", "80 classes"],
 )
-def test_pages_of_little(tmp_path: Path, dataset: Squares, detections: dict[str, Detections], shown: str) -> None:
-    assert shown in report(tmp_path, dataset, detections, FULL, LOG)
-
-
-def test_false_positives_are_explained() -> None:
-    dataset, detections = Squares(), every_kind_of_error()
-    result = evaluate(detections, dataset, "voc07")
-    rows = [(name, row) for name, one in result.classes.items() for row in np.flatnonzero(one.is_false)]
-    kinds = [gallery._explained(result, detections, dataset, name, row).caption for name, row in rows]
-    assert kinds == ["duplicate", "confusion", "background", "localisation"]
-    worst = list(gallery.worst_false_positives(result, detections, dataset))
-    assert [(one.caption, one.image_index) for one in worst] == [("duplicate", 0), ("confusion", 1)]
-
-
-def test_missed_objects_are_the_largest_of_each_image() -> None:
-    dataset = Squares()
-    missed = list(gallery.missed_objects(evaluate(every_kind_of_error(), dataset, "voc07"), dataset))
-    assert [(one.image_index, one.objects) for one in missed] == [(0, (1,)), (1, (1,))]
+@pytest.mark.parametrize("metric", ["voc07", "coco"])
+def test_pages_of_little(
+    tmp_path: Path,
+    assessed: Assess,
+    squares: Any,
+    every_kind: dict[str, Detections],
+    classes: int,
+    has_objects: bool,
+    is_detected: bool,
+    shown: str,
+    metric: str,
+) -> None:
+    dataset = squares(tuple(f"class {number}" for number in range(classes)), has_objects)
+    one = assessed(every_kind if is_detected else {}, (metric,), dataset)
+    assert shown in write_report(tmp_path, "run", FULL, one, "", LOG, pictures=False).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (60, 80), (900, 1200)])

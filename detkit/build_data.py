@@ -1,0 +1,103 @@
+"""From the configuration to data sets and batches; with build.py the only place that matches on `kind`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from detkit import sections as c
+from detkit.data.dataset import DetectionDataset
+from detkit.data.forms import Form, open_form, roles
+from detkit.data.joined import join, relabelled
+from detkit.data.listed import ListedDataset
+from detkit.data.loader import BatchOrder, Part, tall_pictures, train_batches
+from detkit.data.shapes import write_shapes
+from detkit.data.shapes_render import CLASSES as SHAPE_CLASSES
+from detkit.data.transforms import Augmentation, Resize, TrainTransform
+from detkit.data.voc import VocDataset
+from detkit.structures import Batch
+
+SplitKind = Literal["train", "val", "test"]
+
+
+def build_dataset(data: c.FolderData | c.ShapesData, splits: Sequence[str]) -> ListedDataset:
+    """The images of the named splits; the built-in set is written first where it is missing."""
+    match data:
+        case c.FolderData():
+            return _open_folder(data, splits, data.classes)
+        case c.ShapesData():
+            counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
+            write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
+            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
+
+
+def build_training_set(data: c.FolderData | c.ShapesData) -> ListedDataset:
+    """The images of the training splits and of the further data sets, under the classes of the first."""
+    first = build_dataset(data, split_names(data, "train"))
+    if isinstance(data, c.ShapesData) or not data.also:
+        return first
+    parts = {Path(data.root).name: first}
+    for number, source in enumerate(data.also, start=1):
+        name = Path(source.root).name
+        parts[name if name not in parts else f"{name}_{number}"] = _open_folder(source, source.splits, first.classes)
+    return join(parts)
+
+
+def _open_folder(folder: c.Folder, splits: Sequence[str], classes: Sequence[str] | None) -> ListedDataset:
+    form = Form(folder.kind, Path(folder.root), ())
+    if not folder.rename and folder.other_classes == "error":
+        return open_form(form, splits, classes)
+    dataset = open_form(form, splits, None)
+    names = classes or tuple(dict.fromkeys(folder.rename.get(name, name) for name in dataset.classes))
+    return relabelled(dataset, names, folder.rename, drop_others=folder.other_classes == "drop")
+
+
+def split_names(data: c.FolderData | c.ShapesData, kind: SplitKind) -> tuple[str, ...]:
+    match data:
+        case c.FolderData():
+            return {"train": data.train, "val": data.val, "test": data.test}[kind]
+        case c.ShapesData():
+            return (kind,)
+
+
+def with_classes(config: c.Config, classes: tuple[str, ...]) -> c.Config:
+    """The config with the classes its data set turned out to have, so that the run keeps them."""
+    match config.data:
+        case c.FolderData():
+            return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
+        case c.ShapesData():
+            return config
+
+
+def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
+    """The section of a data set that was found, its splits used for what their names say."""
+    parts = roles(form)
+    names = None if classes is None else tuple(classes)
+    return c.FolderData(
+        kind=form.kind,
+        root=str(form.root),
+        classes=names,
+        train=parts.train or form.splits,
+        val=parts.val,
+        test=parts.test,
+    )
+
+
+def build_resize(config: c.Config) -> Resize:
+    """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
+    as_stored = config.model.kind == "rcnn"
+    return Resize(None if as_stored else config.data.short_side, config.data.long_side)
+
+
+def build_batches(config: c.Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
+    """The training batches of given steps, for one process."""
+    data, train = config.data, config.train
+    if train.batch_size % (part.count * part.accumulate):
+        raise ValueError(
+            f"train.batch_size {train.batch_size} cannot be shared by {part.count} processes in {part.accumulate} "
+            "parts each: make it a multiple of processes x train.accumulate"
+        )
+    tall = tall_pictures(dataset) if data.group_by_aspect else [False] * len(dataset)
+    order = BatchOrder(tall, train.batch_size, train.seed)
+    augmentation = Augmentation(**data.augment.model_dump())
+    transform = TrainTransform(build_resize(config), augmentation)
+    return lambda steps: train_batches(dataset, transform, order, steps, part, data.workers)

@@ -1,0 +1,37 @@
+"""NMS for all pictures of a batch in one step, in the two forms that exporters have words for."""
+
+import torch
+from torch import Tensor
+
+from detkit.ops import boxes as box_ops
+
+
+def suppress_together(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
+    """A Suppress in operators of torch and torchvision alone: one NMS over pictures that are moved apart.
+
+    In float64, in which moving boxes apart does not blur them.
+    """
+    batch, count = scores.shape
+    flat = boxes.reshape(-1, 4).double()
+    picture = torch.arange(batch, device=boxes.device)[:, None].expand(-1, count).reshape(-1, 1)
+    flat = flat + picture * (flat.amax() - flat.amin() + 1)
+    likely = (scores.flatten() > -torch.inf).nonzero().flatten()
+    kept = likely[box_ops.nms(flat[likely], scores.flatten()[likely].double(), max_iou)]
+    chosen = torch.zeros_like(scores, dtype=torch.bool).flatten()
+    chosen[kept] = True
+    return chosen.view(batch, count)
+
+
+@torch.library.custom_op("detkit::suppress_each", mutates_args=())
+def suppress_each(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
+    """A Suppress as one operator, which onnx_graph.py translates: ONNX's own NMS goes through the pictures."""
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    for i in range(len(scores)):
+        likely = (scores[i] > -torch.inf).nonzero().flatten()
+        chosen[i, likely[box_ops.nms(boxes[i, likely], scores[i, likely], max_iou)]] = True
+    return chosen
+
+
+@suppress_each.register_fake
+def _shape(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
+    return torch.empty_like(scores, dtype=torch.bool)

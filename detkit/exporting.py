@@ -1,0 +1,229 @@
+"""A trained detector as a file for other programs (ONNX, torch.export, safetensors), and detecting with such files.
+
+The graphs of ONNX and torch.export hold all that comes after the resize: normalisation, network, both NMS, boxes in
+pixels of the original pictures (export/batched.py has their inputs and outputs). The resize stays outside: each picture
+of a batch has a scale of its own, and no operator of ONNX rounds as OpenCV does. It is, for each picture,
+cv2.resize(picture, size), bilinear, to the sides times min(short_side / shorter, long_side / longer), rounded; then
+zeros on the right and at the bottom up to the largest of the batch. OnnxDetector shows it in use.
+"""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from detkit.backbones.multi_scale import MultiScale
+from detkit.config import parse_config
+from detkit.detectors.two_stage import TwoStageDetector
+from detkit.engine.checkpoint import load_model, save_safetensors, written_whole
+from detkit.export.agreement import Agreement, compare
+from detkit.export.batched import AXES, BatchedDetector
+from detkit.export.quiet import quiet
+from detkit.export.suppression import suppress_together
+from detkit.heads.proposals import padded
+from detkit.predictor import MIN_SCORE, Picture, Predictor
+from detkit.results import Result
+from detkit.sections import RCNN, Config, FasterRCNN, SPPNet
+from detkit.structures import Batch, Clock, Detections, no_clock
+
+FORMAT = "1"
+ABOUT = "detkit.json"  # in a .pt2
+LEAST_SIDE = 32  # px, two cells: what torch.export saw of two cells it does not hold for one
+DYNAMIC = torch.export.Dim.DYNAMIC
+USAGE = (
+    "images: uint8 (B, 3, H, W) RGB, each resized (bilinear, as cv2.resize) by min(short_side / shorter, long_side / "
+    "longer), sides rounded, and padded with zeros on the right and at the bottom; sizes, original_sizes: int64 (B, 2) "
+    "height, width after and before the resize; boxes: x1, y1, x2, y2 px of the original pictures; a score of 0 marks "
+    "padding; proposals, where asked for: float32 (B, N, 4) px of images, rows without area are padding"
+)
+INSTALL = "pip install onnx onnxscript onnxruntime"
+
+
+def export_onnx(predictor: Predictor, path: Path) -> int:
+    """Write the detector to `path` as one ONNX file, and return its opset.
+
+    Raises ValueError for a detector of which there is no graph, or without the packages of ONNX.
+    """
+    _check_suffix(path, ".onnx")
+    detector = _graph_of(predictor)
+    try:
+        from detkit.export.onnx_graph import OPSET, onnx_graph  # needs packages that detecting does not
+    except ImportError as error:
+        raise ValueError(f"{path}: writing ONNX needs further packages ({error}); {INSTALL}") from error
+    try:
+        program = onnx_graph(detector, _example(predictor))
+    except RuntimeError as error:
+        raise _no_graph(path, error) from error
+    model = program.model
+    model.metadata_props.update(_about(predictor))
+    model.producer_name, model.producer_version = "detkit", version("detkit")
+    with written_whole(path) as partial:
+        program.save(partial, external_data=False)
+    return OPSET
+
+
+def export_torch(predictor: Predictor, path: Path) -> None:
+    """Write the detector to `path` as a program of torch.export, which needs torch and torchvision to run.
+
+    Raises ValueError for a detector of which there is no graph.
+    """
+    _check_suffix(path, ".pt2")
+    core = BatchedDetector(_graph_of(predictor), suppress_together).eval()
+    example = _example(predictor)
+    shapes = tuple(dict.fromkeys(axes, DYNAMIC) for axes in AXES[: len(example)])
+    try:
+        with torch.no_grad(), quiet():
+            program = torch.export.export(core, example, dynamic_shapes=shapes)
+    except RuntimeError as error:
+        raise _no_graph(path, error) from error
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={ABOUT: json.dumps(_about(predictor))})
+    with written_whole(path) as partial:
+        partial.write_bytes(content.getvalue())
+
+
+def export_safetensors(source: Path, path: Path) -> None:
+    """Write the model.pt, or that of a run folder, to `path` as safetensors, which detkit.load reads as well."""
+    _check_suffix(path, ".safetensors")
+    save_safetensors(load_model(source), path)
+
+
+class OnnxDetector:
+    """A file of export_onnx in onnxruntime: `OnnxDetector(path).predict(pictures)`."""
+
+    def __init__(self, path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+        """`providers`: what onnxruntime computes with. Raises ValueError for a file that export_onnx did not write."""
+        try:
+            import onnxruntime  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ValueError(f"{path}: running ONNX needs further packages ({error}); {INSTALL}") from error
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), providers=list(providers))
+        except Exception as error:  # onnxruntime raises errors of many kinds for a file that is not its own
+            raise ValueError(f"{path}: not an ONNX file, or damaged ({type(error).__name__})") from error
+        self.classes, self.config = _read_about(self.session.get_modelmeta().custom_metadata_map, path)
+        self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"))
+
+    def predict(self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE) -> list[Result]:
+        """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
+        return self._predictor.predict_all(pictures, min_score)
+
+    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
+        """What is found in each picture of a resized and padded batch."""
+        names = [one.name for one in self.session.get_inputs()]
+        arrays = [one.numpy() for one in _inputs(batch, _takes_proposals(self.config))]
+        with clock("graph"):
+            found = self.session.run(None, dict(zip(names, arrays, strict=True)))
+        boxes, scores, labels = (torch.from_numpy(one) for one in found)
+        return _as_detections(boxes, scores, labels)
+
+
+class TorchExportDetector:
+    """A file of export_torch: `TorchExportDetector(path).predict(pictures)`."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Only for files you trust. Raises ValueError for one that export_torch did not write."""
+        import torchvision  # noqa: F401  # registers the operators that the program calls
+
+        texts = {ABOUT: ""}
+        try:
+            self.program = torch.export.load(str(path), extra_files=texts).module()
+            about = json.loads(texts[ABOUT] or "{}")
+        except Exception as error:  # torch raises errors of many kinds for a file that is not its own
+            raise ValueError(f"{path}: not a file of torch.export, or damaged ({type(error).__name__})") from error
+        self.classes, self.config = _read_about(about, path)
+        self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"))
+
+    def predict(self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE) -> list[Result]:
+        """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
+        return self._predictor.predict_all(pictures, min_score)
+
+    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
+        """What is found in each picture of a resized and padded batch."""
+        height, width = batch.images.shape[2:]
+        if min(height, width) < LEAST_SIDE:
+            raise ValueError(f"pictures of {width} x {height} px: this program takes {LEAST_SIDE} px a side and more")
+        with clock("graph"), torch.no_grad():
+            boxes, scores, labels = self.program(*_inputs(batch, _takes_proposals(self.config)))
+        return _as_detections(boxes, scores, labels)
+
+
+def agreement(
+    predictor: Predictor, exported: OnnxDetector | TorchExportDetector | Predictor, pictures: Sequence[Picture]
+) -> Agreement:
+    """How far the exported detector differs from the one it was made of, over all they find in `pictures`."""
+    model = predictor.config.model
+    least = (model.svm if isinstance(model, RCNN | SPPNet) else model.head).min_score  # that of the graph, too
+    find = exported.predict_all if isinstance(exported, Predictor) else exported.predict
+    return compare(predictor.predict_all(pictures, least), find(pictures, least))
+
+
+def _graph_of(predictor: Predictor) -> TwoStageDetector:
+    detector, kind = predictor.detector, predictor.config.model.kind
+    if not isinstance(detector, TwoStageDetector):
+        raise ValueError(f"{kind}: SVMs and regressors of its own make no graph; export this detector as safetensors")
+    if isinstance(detector.features, MultiScale):
+        raise ValueError(
+            f"{kind} with model.scales: how many regions each scale gets hangs on their boxes, which makes no graph; "
+            "export this detector as safetensors"
+        )
+    return detector
+
+
+def _example(predictor: Predictor) -> tuple[Tensor, ...]:
+    """Inputs for an exporter to follow: as few pictures as stand for many, no two sides alike."""
+    sizes = torch.tensor([[320, 416], [300, 400]], device=predictor.device)
+    images = torch.zeros(2, 3, 320, 416, dtype=torch.uint8, device=predictor.device)
+    inputs = (images, sizes, sizes)
+    return (*inputs, torch.rand(2, 30, 4, device=predictor.device)) if _takes_proposals(predictor.config) else inputs
+
+
+def _takes_proposals(config: Config) -> bool:
+    return not isinstance(config.model, FasterRCNN)
+
+
+def _inputs(batch: Batch, with_proposals: bool) -> tuple[Tensor, ...]:
+    inputs = (batch.images, batch.sizes, batch.original_sizes)
+    return (*inputs, padded(batch)[0]) if with_proposals else inputs
+
+
+def _as_detections(boxes: Tensor, scores: Tensor, labels: Tensor) -> list[Detections]:
+    return [Detections(boxes[i, real], scores[i, real], labels[i, real]) for i, real in enumerate(scores > 0)]
+
+
+def _about(predictor: Predictor) -> dict[str, str]:
+    return {
+        "detkit": FORMAT,
+        "version": version("detkit"),
+        "classes": json.dumps(predictor.classes),
+        "short_side": json.dumps(predictor.resize.short_side),
+        "long_side": json.dumps(predictor.resize.long_side),
+        "usage": USAGE,
+        "config": json.dumps(predictor.config.model_dump(mode="json")),
+    }
+
+
+def _read_about(about: Mapping[str, str], path: str | Path) -> tuple[tuple[str, ...], Config]:
+    if about.get("detkit") != FORMAT:
+        raise ValueError(f"{path}: tools/export.py of this version of detkit did not write it")
+    try:
+        classes, config = json.loads(about["classes"]), json.loads(about["config"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: what stands in it of its classes and config is damaged ({error!r})") from error
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"{path}: its classes are no list of names")
+    return tuple(classes), parse_config(config, source=str(path))
+
+
+def _check_suffix(path: Path, suffix: str) -> None:
+    if path.suffix != suffix:
+        raise ValueError(f"{path}: the name of this file is to end with {suffix}")
+
+
+def _no_graph(path: Path, error: RuntimeError) -> ValueError:
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return ValueError(f"{path}: torch's exporter cannot follow this detector ({reason}); export it as safetensors")

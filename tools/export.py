@@ -1,0 +1,68 @@
+"""Write a trained detector as a file for other programs: ONNX, torch.export or safetensors."""
+
+import argparse
+from pathlib import Path
+
+from detkit import load
+from detkit.console import run_tool
+from detkit.export.agreement import BOX_TOLERANCE, SCORE_TOLERANCE
+from detkit.exporting import (
+    OnnxDetector,
+    TorchExportDetector,
+    agreement,
+    export_onnx,
+    export_safetensors,
+    export_torch,
+)
+
+EXAMPLE = f"""examples:
+  python tools/export.py runs/demo --onnx demo.onnx --check street.jpg yard.jpg
+  python tools/export.py runs/demo --torch-export demo.pt2
+  python tools/export.py runs/demo/model.pt --safetensors demo.safetensors
+
+--check detects in the pictures with the detector and with the file, and ends with status 1 where they differ by more
+than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. The resize to the network's size is not part of the graphs:
+detkit/exporting.py says what to do, and OnnxDetector there does it."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("weights", type=Path, help="a model.pt or a run folder")
+    form = parser.add_mutually_exclusive_group(required=True)
+    form.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="one graph from 8-bit pictures to detections")
+    form.add_argument("--torch-export", type=Path, metavar="FILE.pt2", help="the same for torch without detkit")
+    form.add_argument("--safetensors", type=Path, metavar="FILE.safetensors", help="weights, config and classes")
+    parser.add_argument("--check", nargs="+", type=Path, default=[], metavar="IMAGE", help="compare on these pictures")
+    arguments = parser.parse_args()
+    predictor = load(arguments.weights, device="cpu")
+    if arguments.onnx is not None:
+        path, opset = arguments.onnx, export_onnx(predictor, arguments.onnx)
+        what = f"ONNX, opset {opset}"
+    elif arguments.torch_export is not None:
+        path, what = arguments.torch_export, "torch.export"
+        export_torch(predictor, path)
+    else:
+        path, what = arguments.safetensors, "safetensors"
+        export_safetensors(arguments.weights, path)
+    print(f"written: {path} ({what}, {path.stat().st_size / 1e6:.1f} MB)")
+    if not arguments.check:
+        return 0
+    found = agreement(predictor, read(path), arguments.check)
+    print(f"check: {found}")
+    return 0 if found.holds else 1
+
+
+def read(path: Path) -> object:
+    match path.suffix:
+        case ".onnx":
+            return OnnxDetector(path)
+        case ".pt2":
+            return TorchExportDetector(path)
+        case _:
+            return load(path, device="cpu")
+
+
+if __name__ == "__main__":
+    run_tool(main)
