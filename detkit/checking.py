@@ -16,7 +16,7 @@ from detkit.data.check_report import CheckReport, fault_lines, in_order
 from detkit.data.checked_split import CheckedSplit
 from detkit.data.faults import Fault
 from detkit.data.forms import Form, parse_split, roles
-from detkit.data.ground_truth import Floats, GroundTruth, Ints
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 from detkit.data.joined import with_images
 from detkit.data.listed import ListedDataset
 from detkit.data.statistics import REACHED, Frame, SplitStatistics, learned_boxes, measure
@@ -97,7 +97,7 @@ def frame_of(config: Config | None) -> Frame:
 
 def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
     """The scores of a detector that finds each object inside its picture exactly; and why some are not found."""
-    is_known = split.truth.sizes.all(axis=1)
+    is_known: Bools = np.all(split.truth.sizes > 0, axis=1)
     known_rows = np.flatnonzero(is_known[split.truth.image_index])  # in split.truth
     truth = with_images(split.truth, is_known)
     dataset = ListedDataset(truth, [path for path, known in zip(split.paths, is_known.tolist(), strict=True) if known])

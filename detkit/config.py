@@ -77,9 +77,9 @@ def differing_keys(one: Config, other: Config) -> list[str]:
 
 
 def _is_same_kind(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    before = old.get("kind")
-    kind = new.get("kind", before)
-    return kind == before or (kind in SHARED_KINDS and SHARED_KINDS[kind] == SHARED_KINDS.get(before, "train"))
+    before = str(old.get("kind", "joint"))  # what a training without one is
+    kind = str(new.get("kind", before))
+    return kind == before or (kind in SHARED_KINDS and SHARED_KINDS.get(kind) == SHARED_KINDS.get(before))
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

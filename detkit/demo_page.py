@@ -218,7 +218,6 @@ def build_page(models: Models) -> Any:
                     max_height=320,
                 )
                 stages = gr.HTML(label="Time of each stage", show_label=True)
-        shown = ([seen, min_score, want_proposals, num_proposals], [seen, drawn, rows, count, stages])
         inputs, outputs = [seen, min_score, want_proposals, num_proposals], [seen, drawn, rows, count, stages]
         gr.on(
             [picture.change, run.change], detect, [picture, run], seen, api_name="detect", concurrency_id="detector"

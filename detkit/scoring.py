@@ -11,7 +11,7 @@ from detkit.build_data import as_folder, build_dataset, split_names, with_classe
 from detkit.config import read_config
 from detkit.data.coco import CocoDataset
 from detkit.data.dataset import DetectionDataset
-from detkit.data.forms import find_form, open_form, roles
+from detkit.data.forms import WHOLE, find_form, open_form, parse_split, roles
 from detkit.data.listed import ListedDataset
 from detkit.data.loader import detection_batches
 from detkit.data.proposal_file import WithProposals
@@ -172,14 +172,23 @@ def assess_again(run: Path, split: str | None) -> Assessment:
 def open_annotations(path: Path, split: str | None, form: FormName | None) -> tuple[ListedDataset, str, bool]:
     """A data set to score files against, the name of its split, and whether its pictures are at hand.
 
-    `path` is a folder of any form, or an annotation file of COCO, which needs no pictures.
+    `path` is a folder of any form, or an annotation file of COCO. COCO's form needs no pictures for scoring.
     """
     if path.is_file():
         if split is not None or form not in (None, "coco"):
             raise ValueError(f"{path}: a file is one split, in COCO's form; leave out --split and --form")
-        return CocoDataset(path.parent, [path.name], None, need_pictures=False), path.stem, False
+        dataset: ListedDataset = CocoDataset(path.parent, [path.name], None, need_pictures=False)
+        return dataset, path.stem, _are_there(dataset)
     found = find_form(path, form)
     splits = roles(found).test if split is None else (split,)
     if not splits:
         raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")
-    return open_form(found, splits, None), "+".join(splits), True
+    name = "+".join(splits)
+    if found.kind == "coco" and all(parse_split(split)[1] == WHOLE for split in splits):
+        dataset = CocoDataset(path, splits, None, need_pictures=False)
+        return dataset, name, _are_there(dataset)
+    return open_form(found, splits, None), name, True
+
+
+def _are_there(dataset: ListedDataset) -> bool:
+    return all(picture.is_file() for picture in dataset.paths)

@@ -122,7 +122,8 @@ def _trace_two_stage(detector: TwoStageDetector, batch: Batch) -> Regions:
     proposals, real = detector.proposals.propose(features, batch)
     scores, refined = (of_image[0][real[0]] for of_image in detector.head.score(features, proposals))
     num_classes = scores.shape[1] - 1
-    clipped = box_ops.clip(refined.expand(-1, num_classes, -1).reshape(-1, 4), batch.sizes[0])
+    boxes = refined.expand(-1, num_classes, -1).reshape(-1, 4)
+    clipped = box_ops.clip(boxes, batch.sizes[0], detector.head.inclusive)
     scale = _scale(batch)
     source = detector.proposals
     return Regions(
@@ -137,7 +138,7 @@ def _trace_two_stage(detector: TwoStageDetector, batch: Batch) -> Regions:
 
 def _trace_rpn(rpn: RPN, features: Features, batch: Batch, scale: Tensor) -> Candidates:
     logits, offsets, anchors = rpn.predict(features.base if isinstance(features, Pyramid) else features)
-    boxes = box_ops.clip(box_ops.decode(anchors, offsets[0]), batch.sizes[0])
+    boxes = box_ops.clip(box_ops.decode(anchors, offsets[0], rpn.inclusive), batch.sizes[0], rpn.inclusive)
     fates = _fates(logits[0], boxes, rpn)
     return Candidates((anchors * scale).cpu(), (boxes * scale).cpu(), logits[0].cpu(), fates.cpu(), rpn.test_selection)
 

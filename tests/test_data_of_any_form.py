@@ -53,7 +53,10 @@ def test_files_of_any_tool_are_scored_as_the_run_that_wrote_them(
     data = folders["coco"]
     assert inside("eval", finished_run, "--coco", "--voc10", "--data", data, "--out", tmp_path / "a")[0] == 0
     annotations = data / "annotations" / "instances_test.json"
-    for number, where in enumerate(([data], [data, "--split", "test"], [annotations])):
+    alone = tmp_path / "alone"  # without pictures
+    (alone / "annotations").mkdir(parents=True)
+    (alone / "annotations" / annotations.name).write_bytes(annotations.read_bytes())
+    for number, where in enumerate(([data], [data, "--split", "test"], [annotations], [alone, "--split", "test"])):
         out = tmp_path / str(number)
         code, _, err = inside(
             "eval", "--coco", "--voc10", "--detections", tmp_path / "a" / "results.json", "--data", *where, "--out", out

@@ -37,14 +37,15 @@ def main() -> int:
     parser.add_argument("--check", nargs="+", type=Path, default=[], metavar="IMAGE", help="compare on these pictures")
     arguments = parser.parse_args()
     predictor = load(arguments.weights, device="cpu")
+    path = arguments.onnx or arguments.torch_export or arguments.safetensors
+    path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.onnx is not None:
-        path, opset = arguments.onnx, export_onnx(predictor, arguments.onnx)
-        what = f"ONNX, opset {opset}"
+        what = f"ONNX, opset {export_onnx(predictor, path)}"
     elif arguments.torch_export is not None:
-        path, what = arguments.torch_export, "torch.export"
+        what = "torch.export"
         export_torch(predictor, path)
     else:
-        path, what = arguments.safetensors, "safetensors"
+        what = "safetensors"
         export_safetensors(arguments.weights, path)
     print(f"written: {path} ({what}, {path.stat().st_size / 1e6:.1f} MB)")
     if not arguments.check:

@@ -48,8 +48,9 @@ def main() -> int:
     if arguments.data:
         form = find_form(arguments.data, arguments.form)
         data, name = as_folder(form, None), f"{name}_{arguments.data.resolve().name}"
+        chosen = f"; weights are chosen on {', '.join(data.val)}" if data.val else ""
         print(form.describe())
-        print(f"training on {', '.join(data.train)}; testing on {', '.join(data.test) or 'nothing'}")
+        print(f"training on {', '.join(data.train)}; testing on {', '.join(data.test) or 'nothing'}{chosen}")
     elif arguments.form:
         parser.error("--form says what --data is; there is no --data")
     train(load_config(config_file, overrides, data), arguments.run or Path("runs") / name, arguments.fresh)

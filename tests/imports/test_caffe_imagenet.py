@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detkit.backbones.backbone import Backbone
+from detkit.backbones.resnet import resnet
 from detkit.build import build_backbone
 from detkit.config import parse_config
 from detkit.imports.caffe_imagenet import convert
@@ -153,11 +154,15 @@ def msra_stage(layers: Layers, x: Tensor, stage: int) -> Tensor:
 
 
 @torch.no_grad()
-def test_msra_resnet50(tmp_path: Path) -> None:
+def test_msra_resnet50() -> None:
     layers = resnet50()
-    found = imported(tmp_path / "net.caffemodel", layers)
-    assert found.kind == "ResNet-50 of MSRA"
-    backbone = backbone_of(found, tmp_path / "net.pth")
+    tensors = {f"{name}.{i}": torch.from_numpy(v) for name, blobs in layers.items() for i, v in enumerate(blobs)}
+    found = convert(WeightFile(Path("net.caffemodel"), "caffemodel", tensors))  # no file: it would have 100 MB
+    assert found is not None and found.kind == "ResNet-50 of MSRA"
+    assert found.section == {"kind": "resnet", "depth": 50, "layout": "msra", "first_pool": "ceil"}
+    backbone = resnet(50, "msra", "frozen", 0, None, first_pool="ceil")
+    for part, in_part in ((backbone.tail, True), (backbone.features, False)):
+        part.load_state_dict({k: v for k, v in found.weights.items() if k.startswith("layer4.") == in_part})
     image = picture()[:99, :110]
     x = reference.max_pool(normed(layers, blob_of(image), "conv1", "_conv1", 2, 3).relu(), 3, 2)
     for stage in (2, 3, 4):
@@ -167,7 +172,7 @@ def test_msra_resnet50(tmp_path: Path) -> None:
     torch.testing.assert_close(backbone.tail.eval()(x[:, :, :4, :4]), tail, atol=1e-3, rtol=1e-3)
 
 
-def test_a_norm_that_saw_nothing_has_no_mean(tmp_path: Path) -> None:
+def test_a_norm_that_saw_nothing_has_no_mean() -> None:
     names = deep_names((3, 4, 23, 3))
     assert names["layer3.22.bn3.running_mean"].tolist() == [0.0] * 1024
     assert names["layer1.0.bn1.running_var"].tolist() == [2.0] * 64
