@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -20,6 +21,8 @@ from detkit.backbones.torchvision_backbone import torchvision_backbone
 from detkit.backbones.vgg import vgg
 from detkit.backbones.vgg_m import vgg_m
 from detkit.backbones.zfnet import zfnet
+from detkit.data.transforms import Resize
+from detkit.detectors.test_time import Merging, TestTimeDetector, View
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
@@ -30,6 +33,7 @@ from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
 from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop
+from detkit.ops.suppression import Decay, gaussian_decay, linear_decay
 from detkit.proposals.make import Proposer
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
@@ -74,6 +78,39 @@ def build_staged_detector(config: c.Config, num_classes: int) -> StagedDetector:
     pool5_dim, fc7_dim = region_dims(config)
     regressed = pool5_dim if model.regression.features == "pool5" else fc7_dim
     return StagedDetector(network, num_classes, fc7_dim, regressed, model.regression.features, rule)
+
+
+def build_test_time(
+    options: c.TestTime, members: Sequence[tuple[TwoStageDetector, c.Config, tuple[int, ...]]]
+) -> TestTimeDetector:
+    """The detectors, each with its config and its classes' labels, as one that detects with the options.
+
+    The first one's rule decides. Raises ValueError where `scales` meet a detector that has several of its own.
+    """
+    views = []
+    for detector, config, labels in members:
+        model, short, long = config.model, config.data.short_side, config.data.long_side
+        assert isinstance(model, c.FastRCNN | c.FasterRCNN)
+        if options.scales and model.scales is not None:
+            raise ValueError(
+                f"test-time option scales {list(options.scales)}: the detector looks at several sizes already "
+                f"(model.scales.sides {list(model.scales.sides)}); leave one of them out"
+            )
+        for side in options.scales or (short,):
+            resize = Resize(side, round(long * side / short))
+            views += [View(detector, resize, mirrored, labels) for mirrored in (False, True)[: 1 + options.flip]]
+    merging = Merging(_decay(options.soft_nms, members[0][1].model.head.nms_iou), options.box_voting)
+    return TestTimeDetector(views, merging, options.refine)
+
+
+def _decay(kind: Literal["linear", "gaussian"] | None, nms_iou: float) -> Decay | None:
+    match kind:
+        case None:
+            return None
+        case "linear":
+            return partial(linear_decay, min_iou=nms_iou)
+        case "gaussian":
+            return gaussian_decay
 
 
 def region_network(detector: TwoStageDetector, model: c.RCNN | c.SPPNet) -> RegionNetwork:

@@ -82,6 +82,11 @@ def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
     )
 
 
+def usual_metric(data: c.FolderData | c.ShapesData) -> Literal["voc07", "coco"]:
+    """What data sets of this form are scored by where nobody says otherwise."""
+    return "coco" if data.kind in ("coco", "yolo") else "voc07"
+
+
 def build_resize(config: c.Config) -> Resize:
     """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
     as_stored = config.model.kind == "rcnn"

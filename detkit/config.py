@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from detkit.sections import Config, FolderData, Pictures, Section
+from detkit.sections import Config, FolderData, Pictures, Section, TestTime
 
 
 class ConfigError(ValueError):
@@ -52,6 +52,18 @@ def parse_config(content: dict[str, Any], source: str) -> Config:
     except ValidationError as error:
         problems = "; ".join(_explain(problem) for problem in error.errors())
         raise ConfigError(f"{source}: {problems}") from None
+
+
+def parse_test_time(settings: Sequence[str]) -> TestTime:
+    """Check `key=value` settings, such as flip=true, into a TestTime. Raises ConfigError as load_config does."""
+    content: dict[str, Any] = {}
+    for setting in settings:
+        content = merge(content, _parse_override(setting, example="flip=true"))
+    try:
+        return TestTime.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        problems = "; ".join(_explain(problem, TestTime) for problem in error.errors())
+        raise ConfigError(f"test-time options: {problems}") from None
 
 
 # Kinds that have one section in common: changing one for another keeps the other keys.
@@ -101,10 +113,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return merge(_read(path.parent / str(base), (*seen, path.resolve())), sections)
 
 
-def _parse_override(override: str) -> dict[str, Any]:
+def _parse_override(override: str, example: str = "train.lr=0.01") -> dict[str, Any]:
     key, equals, _ = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"override {override!r}: expected key=value, such as train.lr=0.01")
+        raise ConfigError(f"override {override!r}: expected key=value, such as {example}")
     try:
         content = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
@@ -113,18 +125,18 @@ def _parse_override(override: str) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[Section] = Config) -> str:
     """One problem that pydantic found, as `key: what is wrong (got value)`, with the nearest key if it is unknown."""
-    key, known = _locate([str(part) for part in problem["loc"]])
+    key, known = _locate([str(part) for part in problem["loc"]], root)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key{_nearest(key.rpartition('.')[2], known)}; known here: {', '.join(known)}"
     got = "" if problem["type"] == "missing" else f" (got {problem['input']!r:.80})"
     return f"{key or 'config'}: {problem['msg']}{got}"
 
 
-def _locate(names: Sequence[str]) -> tuple[str, list[str]]:
+def _locate(names: Sequence[str], root: type[Section]) -> tuple[str, list[str]]:
     """The dotted key as a file has it (pydantic names a chosen kind as a step of the path), and the keys beside it."""
-    section: Any = Config
+    section: Any = root
     key: list[str] = []
     known: list[str] = []
     for name in names:

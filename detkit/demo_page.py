@@ -32,15 +32,17 @@ DRAWN_SIDE = 900  # px: smaller pictures are enlarged before boxes are drawn, or
 ADDRESS = "127.0.0.1"
 INSTALL = 'pip install "detkit[demo]"'
 
+_NAMED_CLASSES = 20
 _KEPT_MODELS = 2  # the last ones used stay in memory
 _FONTS = ("system-ui", "sans-serif")  # of the visitor's machine: gradio's own would be asked of Google
-_PROPOSAL_COLOR = (255, 255, 255)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _STYLE = """
-.stages td { padding: 2px 12px 2px 0; border: none; white-space: nowrap; }
+.stages table { width: 100%; margin: 0; border: none; }
+.stages tr, .stages td { border: none; }
+.stages td { padding: 2px 12px 2px 0; white-space: nowrap; }
 .stages td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .stages td.bar { width: 100%; }
 .stages td.bar div { height: 10px; border-radius: 2px; background: #3b82f6; }
-.stages table { border: none; margin: 0; width: 100%; }
 """
 
 
@@ -130,9 +132,10 @@ def draw(seen: Look, min_score: float, num_proposals: int) -> Pixels:
 
 def _draw_thin(canvas: Pixels, boxes: Tensor) -> Pixels:
     lines = canvas.copy()
-    for x1, y1, x2, y2 in boxes.round().int().tolist():
-        cv2.rectangle(lines, (x1, y1), (x2 - 1, y2 - 1), _PROPOSAL_COLOR, 1)
-    return np.asarray(cv2.addWeighted(lines, 0.6, canvas, 0.4, 0), dtype=np.uint8)
+    for color, width in ((_BLACK, 3), (_WHITE, 1)):  # a dark rim shows on any ground
+        for x1, y1, x2, y2 in boxes.round().int().tolist():
+            cv2.rectangle(lines, (x1, y1), (x2 - 1, y2 - 1), color, width)
+    return np.asarray(cv2.addWeighted(lines, 0.5, canvas, 0.5, 0), dtype=np.uint8)
 
 
 def table(seen: Look, min_score: float) -> list[list[str | float]]:
@@ -146,16 +149,30 @@ def table(seen: Look, min_score: float) -> list[list[str | float]]:
     ]
 
 
+def in_words(seen: Look, min_score: float, num_proposals: int) -> str:
+    """What is shown and what is not, as Markdown."""
+    shown = int((seen.found.scores >= min_score).sum())
+    height, width = seen.picture.size
+    text = f"**{shown}** detection{'' if shown == 1 else 's'} of at least {min_score:.2f} in {width} x {height} px, "
+    text += f"{len(seen.found) - shown} more of at least {LEAST_SCORE}."
+    if num_proposals and seen.proposals is not None:
+        text += f" In white: the best {min(num_proposals, len(seen.proposals))} of {len(seen.proposals)} proposals."
+    classes = seen.predictor.classes
+    named = ", ".join(classes[:_NAMED_CLASSES]) + (" ..." if len(classes) > _NAMED_CLASSES else "")
+    return f"{text}<br>The run knows {len(classes)} class{'' if len(classes) == 1 else 'es'}: {escape(named)}"
+
+
 def stages_html(stages: Mapping[str, float]) -> str:
     """Milliseconds of each stage, with bars."""
     total = sum(stages.values())
     rows = "".join(
-        f'<tr><td>{escape(stage)}</td><td class="number">{ms:.1f} ms</td>'
+        f'<tr><td>{escape(stage)}</td><td class="number">{ms:,.1f} ms</td>'
         f'<td class="bar"><div style="width: {100 * ms / max(total, 1e-9):.1f}%"></div></td></tr>'
         for stage, ms in stages.items()
     )
-    total_row = f'<tr><td><b>in all</b></td><td class="number"><b>{total:.1f} ms</b></td><td></td></tr>'
-    return f'<div class="stages"><table>{rows}{total_row}</table></div>'
+    total_row = f'<tr><td><b>in all</b></td><td class="number"><b>{total:,.1f} ms</b></td><td></td></tr>'
+    title = "Time of each stage; the first picture of a run takes longer"
+    return f'<div class="stages">{title}<table>{rows}{total_row}</table></div>'
 
 
 def import_gradio() -> ModuleType:
@@ -185,13 +202,9 @@ def build_page(models: Models) -> Any:
         if seen is None:
             return None, None, [], "", ""
         seen = with_proposals(seen) if want_proposals else seen
-        rows = table(seen, min_score)
-        height, width = seen.picture.size
-        count = f"**{len(rows)}** detection{'' if len(rows) == 1 else 's'} in {width} x {height} px"
-        if want_proposals and seen.proposals is not None:
-            count += f"; the best {min(num_proposals, len(seen.proposals))} of {len(seen.proposals)} proposals in white"
-        drawn = draw(seen, min_score, num_proposals if want_proposals else 0)
-        return seen, drawn, rows, count, stages_html(seen.stages)
+        count = num_proposals if want_proposals else 0
+        drawn, rows = draw(seen, min_score, count), table(seen, min_score)
+        return seen, drawn, rows, in_words(seen, min_score, count), stages_html(seen.stages)
 
     with gr.Blocks(title="detkit", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown("## detkit\nDrop a picture and see what a detector finds. All of it stays on this machine.")
@@ -209,7 +222,7 @@ def build_page(models: Models) -> Any:
                 drawn = gr.Image(
                     label="Detections", interactive=False, format="png", buttons=["download", "fullscreen"]
                 )
-                count = gr.Markdown()
+                words = gr.Markdown()
                 rows = gr.Dataframe(
                     headers=["class", "score", "x1", "y1", "x2", "y2"],
                     datatype=["str"] + ["number"] * 5,
@@ -217,8 +230,8 @@ def build_page(models: Models) -> Any:
                     interactive=False,
                     max_height=320,
                 )
-                stages = gr.HTML(label="Time of each stage", show_label=True)
-        inputs, outputs = [seen, min_score, want_proposals, num_proposals], [seen, drawn, rows, count, stages]
+                stages = gr.HTML()
+        inputs, outputs = [seen, min_score, want_proposals, num_proposals], [seen, drawn, rows, words, stages]
         gr.on(
             [picture.change, run.change], detect, [picture, run], seen, api_name="detect", concurrency_id="detector"
         ).success(show, inputs, outputs, api_visibility="private", concurrency_id="detector")

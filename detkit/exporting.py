@@ -81,7 +81,8 @@ def export_torch(predictor: Predictor, path: Path) -> None:
     except RuntimeError as error:
         raise _no_graph(path, error) from error
     content = io.BytesIO()
-    torch.export.save(program, content, extra_files={ABOUT: json.dumps(_about(predictor))})
+    with quiet():
+        torch.export.save(program, content, extra_files={ABOUT: json.dumps(_about(predictor))})
     with written_whole(path) as partial:
         partial.write_bytes(content.getvalue())
 
@@ -178,7 +179,7 @@ def _example(predictor: Predictor) -> tuple[Tensor, ...]:
     """Inputs for an exporter to follow: as few pictures as stand for many, no two sides alike."""
     sizes = torch.tensor([[320, 416], [300, 400]], device=predictor.device)
     images = torch.zeros(2, 3, 320, 416, dtype=torch.uint8, device=predictor.device)
-    inputs = (images, sizes, sizes)
+    inputs = (images, sizes, sizes.clone())  # a tensor that is given twice would become one input
     return (*inputs, torch.rand(2, 30, 4, device=predictor.device)) if _takes_proposals(predictor.config) else inputs
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from detkit.build import build_detector, build_proposer, build_staged_detector
+from detkit.build import build_detector, build_proposer, build_staged_detector, build_test_time
 from detkit.build_data import build_resize
 from detkit.config import parse_config
 from detkit.console import track
@@ -18,13 +18,14 @@ from detkit.data.loader import collate
 from detkit.data.pictures import OpenPicture, is_one, listed, open_picture
 from detkit.data.pictures import Picture as Picture
 from detkit.data.transforms import Resize
+from detkit.detectors.test_time import TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
 from detkit.engine.inference import Detector, prepare
 from detkit.heads.compression import compress_tail
 from detkit.heads.roi_head import RoIHead
 from detkit.results import Result
-from detkit.sections import RCNN, Config, FasterRCNN, ProposalFilesSection, SPPNet
+from detkit.sections import RCNN, Config, FasterRCNN, ProposalFilesSection, SPPNet, TestTime
 from detkit.staged.detector import StagedDetector
 from detkit.structures import Clock, Detections, Sample, no_clock
 
@@ -32,14 +33,23 @@ T = TypeVar("T")
 
 BATCH = 4  # pictures at once
 MIN_SCORE = 0.05
+NOTHING_MORE = TestTime()
 
 
 class Predictor:
     """A detector, its class names and the size it wants pictures in."""
 
-    def __init__(self, detector: Detector, classes: tuple[str, ...], config: Config, device: torch.device) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        classes: tuple[str, ...],
+        config: Config,
+        device: torch.device,
+        resize: Resize | None = None,
+    ) -> None:
+        """`resize`: to what the detector wants; None: what the config says."""
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
-        self.resize: Resize = build_resize(config)
+        self.resize: Resize = resize or build_resize(config)
 
     def predict(
         self,
@@ -120,13 +130,49 @@ def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield group
 
 
-def load(path: str | Path, device: str | torch.device | None = None, svd: Sequence[int] = ()) -> Predictor:
+def load(
+    path: str | Path,
+    device: str | torch.device | None = None,
+    svd: Sequence[int] = (),
+    test_time: TestTime = NOTHING_MORE,
+    ensemble: Sequence[str | Path] = (),
+) -> Predictor:
     """The detector in `path`, a model.pt or the folder of a run, on `device` (default: a GPU where there is one).
 
-    `svd`: ranks that fc6 and fc7 are cut to, for speed (Fast R-CNN, section 3.1: 1024 and 256). Raises ValueError when
-    the file cannot be read, its detector has no such layers, or there is no such device.
+    `svd`: ranks that fc6 and fc7 are cut to, for speed (Fast R-CNN, section 3.1: 1024 and 256). `test_time`: what is
+    done on top; `ensemble`: further runs whose boxes are united with those of the first (both: detectors/test_time.py).
+    Raises ValueError when a file cannot be read, its detector has no such layers, or there is no such device; and for
+    runs that take no test-time options or do not go together.
     """
     where = _device(device)
+    first = _load_one(path, where, svd)
+    if test_time == NOTHING_MORE and not ensemble:
+        return first
+    others = [(one, _load_one(one, where, svd)) for one in ensemble]
+    members = [_member(one, predictor, first) for one, predictor in [(path, first), *others]]
+    as_stored = Resize(None, first.config.data.long_side)  # each view resizes for itself
+    return Predictor(build_test_time(test_time, members), first.classes, first.config, where, as_stored)
+
+
+def _member(path: str | Path, one: Predictor, first: Predictor) -> tuple[TwoStageDetector, Config, tuple[int, ...]]:
+    """A detector, its config, and the labels of its classes in `first`. Raises ValueError where they do not fit."""
+    model = one.config.model
+    if not isinstance(one.detector, TwoStageDetector) or isinstance(model, RCNN | SPPNet):
+        raise ValueError(
+            f"{path}: test-time options and ensembles are for fast_rcnn and faster_rcnn, this is {model.kind}: "
+            "its boxes are regressed after NMS; leave them out"
+        )
+    if set(one.classes) != set(first.classes):
+        differing = sorted(set(one.classes) ^ set(first.classes))
+        raise ValueError(f"{path}: its classes are not those of the first run of the ensemble: {', '.join(differing)}")
+    takes = None if isinstance(model, FasterRCNN) else model.proposals
+    given = None if isinstance(first.config.model, FasterRCNN) else first.config.model.proposals
+    if takes not in (None, given):
+        raise ValueError(f"{path}: its proposals are not those of the first run of the ensemble; name it first")
+    return one.detector, one.config, tuple(first.classes.index(name) for name in one.classes)
+
+
+def _load_one(path: str | Path, where: torch.device, svd: Sequence[int]) -> Predictor:
     saved = load_model(Path(path))
     config = parse_config(saved.config, source=str(path))
     # The weights are in the file: where training started from is of no concern any more.
@@ -166,14 +212,16 @@ def _compress(detector: TwoStageDetector | StagedDetector, ranks: Sequence[int])
 def _rule_reaching(detector: Detector, min_score: float) -> Iterator[None]:
     """While entered, the detector's own least score lets through all of at least `min_score`.
 
-    Raising it changes no detection above it: NMS and the limit on detections go from the best down.
+    Raising it changes no detection above it: NMS and the limit on detections go from the best down. Only box voting
+    asks boxes of low scores, too: with test-time options it is never raised.
     """
-    holder = detector.head if isinstance(detector, TwoStageDetector) else detector
+    holder = detector.head if isinstance(detector, TwoStageDetector | TestTimeDetector) else detector
     if not isinstance(holder, RoIHead | StagedDetector):
         yield
         return
     before = holder.rule
     below = float(np.nextafter(np.float32(min_score), np.float32(0)))  # the rule asks for scores above its limit
+    below = min(below, before.min_score) if isinstance(detector, TestTimeDetector) else below
     holder.rule = replace(before, min_score=below)
     try:
         yield

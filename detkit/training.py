@@ -9,7 +9,14 @@ from torch import nn
 
 from detkit.alternating import PHASES, train_alternating
 from detkit.build import build_detector, learning_rate
-from detkit.build_data import build_dataset, build_resize, build_training_set, split_names, with_classes
+from detkit.build_data import (
+    build_dataset,
+    build_resize,
+    build_training_set,
+    split_names,
+    usual_metric,
+    with_classes,
+)
 from detkit.config import ConfigError, differing_keys, read_config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import detection_batches
@@ -20,6 +27,7 @@ from detkit.engine.inference import detect_all
 from detkit.engine.logs import RunLog
 from detkit.engine.stages import StageTimes
 from detkit.engine.trainer import Validation
+from detkit.evaluation.coco import evaluate_coco
 from detkit.evaluation.voc import evaluate
 from detkit.proposing import with_proposals
 from detkit.reports.overview import overview
@@ -71,7 +79,8 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
         world.barrier()
     _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
     if world.is_main:
-        print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --voc07")
+        metric = usual_metric(config.data)
+        print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --{metric}")
 
 
 def _train_kind(session: Session) -> None:
@@ -156,6 +165,8 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
         found = detect_all(model.eval(), batches, world, "validating")  # type: ignore[arg-type]
         if log is not None:
             log.picture(step, "detections", overview(dataset, found))
+        if usual_metric(config.data) == "coco":
+            return evaluate_coco(found, dataset.ground_truth()).summary["AP"]
         return evaluate(found, dataset, "voc07").mean_ap
 
     return validate

@@ -101,3 +101,15 @@ def test_several_folders_are_learned_from_by_the_names_of_classes(
     assert len(joined) == 8 + (8 + 2) + 2 and len(set(joined.image_ids)) == len(joined)
     counts = [sum(int((joined.target(i).labels == label).sum()) for i in range(len(joined))) for label in (0, 1)]
     assert counts == [7 + 7 + 2 + 2, 7 + 7 + 2]  # YOLO's bars have no name here, and are left out
+
+
+def test_weights_are_chosen_by_the_metric_of_the_form(
+    folders: dict[Kind, Path], tiny_file: Path, tmp_path: Path, inside: Inside
+) -> None:
+    code, out, err = inside(
+        "train", tiny_file, "--data", folders["coco"], "--run", tmp_path / "run", "train.steps=1", "train.eval_every=1"
+    )
+    assert code == 0, err
+    assert "weights are chosen on val" in out and "--coco" in out
+    [row] = [row for row in map(json.loads, (tmp_path / "run" / "log.jsonl").open()) if "val_map" in row]
+    assert 0 <= row["val_map"] <= 1

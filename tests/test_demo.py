@@ -15,7 +15,18 @@ import pytest
 import torch
 
 from detkit.data.images import read_image
-from detkit.demo_page import Models, build_page, draw, find_runs, look, serve, stages_html, table, with_proposals
+from detkit.demo_page import (
+    Models,
+    build_page,
+    draw,
+    find_runs,
+    in_words,
+    look,
+    serve,
+    stages_html,
+    table,
+    with_proposals,
+)
 from detkit.predictor import Predictor, load
 
 Inside = Callable[..., tuple[int, str, str]]
@@ -55,6 +66,16 @@ def test_every_stage_is_timed(predictor: Predictor, photo: Path) -> None:
     html = stages_html({"a<b": 1.0, "c": 3.0})
     assert "a&lt;b" in html and "width: 25.0%" in html and "4.0 ms" in html
     assert "0.0 ms" in stages_html({})
+
+
+def test_what_is_not_shown_is_told(predictor: Predictor, photo: Path) -> None:
+    seen = look(predictor, photo)
+    count = len(predictor.predict(photo, min_score=0.01))
+    words = in_words(seen, 1.0, 5)
+    assert words.startswith(f"**0** detections of at least 1.00 in 128 x 96 px, {count} more of at least 0.01.")
+    assert "proposals" not in words and words.endswith("The run knows 2 classes: bar, block")
+    asked = in_words(with_proposals(seen), table(seen, 0.01)[0][1] - 0.0005, 300)
+    assert asked.startswith("**1** detection of") and "In white: the best 16 of 16 proposals." in asked
 
 
 def test_proposals_of_an_rpn_lie_in_the_picture(predictor: Predictor, photo: Path) -> None:
@@ -134,13 +155,13 @@ def test_a_picture_is_detected_in_and_drawn(
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(address, verbose=False)
     client.predict(gradio_client.handle_file(photo), str(finished_run), api_name="/detect")
-    drawn, rows, count, stages = client.predict(0.02, False, 5, api_name="/show")
+    drawn, rows, words, stages = client.predict(0.02, False, 5, api_name="/show")
     seen = look(predictor, photo)
     np.testing.assert_array_equal(read_image(Path(drawn)), draw(seen, 0.02, 0))
     assert rows["data"] == table(seen, 0.02)
-    assert f"**{len(rows['data'])}** detections in 128 x 96 px" in count and "convolution" in stages
-    _, _, count, _ = client.predict(1.0, True, 5, api_name="/show")
-    assert "**0** detections" in count and "the best 5 of" in count
+    assert words == in_words(seen, 0.02, 0) and stages.startswith("<div") and "convolution" in stages
+    _, _, words, _ = client.predict(1.0, True, 5, api_name="/show")
+    assert "**0** detections" in words and "the best 5 of" in words
     with pytest.raises(gradio_client.exceptions.AppError, match="expected one of"):
         client.predict(gradio_client.handle_file(photo), "/etc", api_name="/detect")
 
@@ -157,7 +178,7 @@ def test_the_page_asks_nobody_but_this_machine(address: str, tmp_path: Path) -> 
     command += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
     command += ["--virtual-time-budget=15000", "--dump-dom", address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    for text in ("Drop a picture", "Least score", "Show proposals", "Detections, best first", "Time of each stage"):
+    for text in ("Drop a picture", "Least score", "Show proposals", "Detections, best first"):
         assert text in done.stdout
     asked = {
         event["params"]["url"] for event in json.loads(log.read_text())["events"] if "url" in event.get("params", {})

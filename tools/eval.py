@@ -1,11 +1,13 @@
 """Detect in a split of a data set and score the detections, or score those of any other tool."""
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from detkit import load
+from detkit.config import parse_test_time
 from detkit.console import run_tool
 from detkit.evaluation.assessment import MetricName
 from detkit.evaluation.coco_files import read_rows
@@ -47,7 +49,20 @@ def main() -> int:
         metavar="RANK",
         help="cut fc6 (and fc7) to these ranks, such as 1024 256",
     )
-    parser.add_argument("--out", type=Path, help="folder of the results (default: RUN/eval/<split>)")
+    parser.add_argument(
+        "--test-time",
+        nargs="+",
+        default=(),
+        metavar="KEY=VALUE",
+        help="do more when detecting: flip=true, scales=[480,600,768], refine=1, soft_nms=linear or gaussian, "
+        "box_voting=0.5 (docs/test_time_options.md)",
+    )
+    parser.add_argument("--ensemble", type=Path, nargs="+", default=(), metavar="RUN", help="detect with these, too")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder of the results (default: RUN/eval/<split>, or RUN/eval_test_time/<split>_<options>)",
+    )
     arguments = parser.parse_args()
     asked: list[MetricName] = [name for name in ("voc07", "voc10", "coco") if getattr(arguments, name)]
     if not asked:
@@ -61,21 +76,35 @@ def main() -> int:
 def score_run(arguments: argparse.Namespace, asked: list[MetricName]) -> Scored:
     path = arguments.run or newest_run()
     run = path if path.is_dir() else path.parent
-    predictor = load(path, svd=arguments.svd)
+    test_time = parse_test_time(arguments.test_time)
+    predictor = load(path, svd=arguments.svd, test_time=test_time, ensemble=arguments.ensemble)
     dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes, arguments.form)
     name = file_name(arguments.split or "test")
     if arguments.data and arguments.data.resolve() != Path(predictor.config.data.root).resolve():
         name = f"{arguments.data.resolve().name}_{name}"
     found, speed = detect_timed(predictor, dataset)
     cut = "".join(f"_svd{rank}" for rank in arguments.svd)
-    folder = arguments.out or run / "eval" / f"{name}{cut}"
-    return score(found, dataset, asked, speed, folder, name, f"{run.name} on {name}", run)
+    folder, title = run / "eval" / f"{name}{cut}", f"{run.name} on {name}"
+    more = test_time.model_dump(mode="json", exclude_defaults=True) | with_runs(arguments.ensemble)
+    if more:
+        told = ", ".join(f"{key} {value}" for key, value in more.items())
+        # Beside eval/: what runs are compared by was found without.
+        folder = run / "eval_test_time" / re.sub(r"[^\w.]+", "-", f"{name}{cut}, {told}").strip("-")
+        title = f"{title}: {told}"
+        speed["test_time"] = more
+    return score(found, dataset, asked, speed, arguments.out or folder, name, title, run)
+
+
+def with_runs(ensemble: Sequence[Path]) -> dict[str, list[str]]:
+    return {"ensemble": [str(run) for run in ensemble]} if ensemble else {}
 
 
 def score_files(arguments: argparse.Namespace, asked: list[MetricName]) -> Scored:
     files = arguments.detections
     if arguments.svd:
         raise ValueError("--svd changes a detector; --detections takes none")
+    if arguments.test_time or arguments.ensemble:
+        raise ValueError("--test-time and --ensemble change how detections are found; --detections has them already")
     if arguments.run:
         raise ValueError("give a run or --detections, not both")
     if not arguments.data:

@@ -111,9 +111,20 @@ class RoIHead(nn.Module):
         `scores` (K, C + 1), `boxes` (K, C or 1, 4), `real` (K,) bool: which regions are no padding; `size` (2,) px.
         Pure tensor code whose output shape depends on no value.
         """
+        return self.suppress(*self.candidates(scores, boxes, real, size))
+
+    def candidates(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The scored boxes of one image, as `select` takes them, one by one: (N, 4), (N,), (N,); N = K * C.
+
+        They lie within the picture; a score of 0 is padding.
+        """
         scores = (scores[:, :-1] * real[:, None]).flatten()  # (K * C,)
         boxes = box_ops.clip(boxes.expand(-1, self.num_classes, -1).reshape(-1, 4), size, self.inclusive)
         labels = torch.arange(self.num_classes, device=scores.device).repeat(real.shape[0])
+        return boxes, scores, labels
+
+    def suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the rule leaves of scored boxes (N, 4), (N,), (N,), as `select` gives it."""
         likely = ((scores > self.rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
         kept = likely[box_ops.nms_by_class(boxes[likely], scores[likely], labels[likely], self.rule.nms_iou)]
         final = torch.zeros_like(scores)

@@ -1,0 +1,358 @@
+"""More than one look: a plain view is plain detecting, mirrors mirror, sizes map back, views unite; what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+import detkit
+from detkit import sections as c
+from detkit.build import build_detector
+from detkit.config import ConfigError, parse_config, parse_test_time
+from detkit.data.loader import collate
+from detkit.data.transforms import Resize
+from detkit.detectors.test_time import Merging, TestTimeDetector, View, mirror, score
+from detkit.detectors.two_stage import TwoStageDetector
+from detkit.engine.checkpoint import load_model, save_model
+from detkit.heads.roi_head import DetectionRule
+from detkit.ops.suppression import linear_decay
+from detkit.structures import Detections, Sample
+from tests.conftest import Inside
+
+Change = Callable[[dict[str, Any]], None]
+RESIZE = Resize(64, 96)
+PLAIN = (0, 1)  # labels of two classes as they are
+SIZES = ((96, 128), (90, 60), (64, 64))  # height, width: wide, tall and padded, and of the size that is wanted
+
+
+@pytest.fixture(scope="module")
+def detector(finished_run: Path) -> TwoStageDetector:
+    found = detkit.load(finished_run, device="cpu").detector
+    assert isinstance(found, TwoStageDetector)
+    found.head.rule = DetectionRule(min_score=0.01, nms_iou=0.3, max_detections=20)
+    return found
+
+
+def pictures(proposals: bool = False) -> list[Sample]:
+    torch.manual_seed(0)
+    samples = [
+        Sample(str(i), torch.randint(0, 256, (3, *size), dtype=torch.uint8), size) for i, size in enumerate(SIZES)
+    ]
+    if not proposals:
+        return samples
+    corners = torch.rand(5, 2) * 30
+    return [replace(s, proposals=torch.cat([corners, corners + 20 + torch.rand(5, 2) * 10], dim=1)) for s in samples]
+
+
+def plain(detector: TwoStageDetector, samples: list[Sample], resize: Resize = RESIZE) -> list[Detections]:
+    return detector.detect(collate([resize(sample) for sample in samples]))
+
+
+def assert_same(one: list[Detections], other: list[Detections], px: float = 0.0) -> None:
+    assert len(one) == len(other) and sum(map(len, one)) > 10
+    for here, there in zip(one, other, strict=True):
+        assert here.labels.tolist() == there.labels.tolist()
+        torch.testing.assert_close(here.boxes, there.boxes, atol=px, rtol=0)
+        torch.testing.assert_close(here.scores, there.scores, atol=px / 1000, rtol=0)
+
+
+def mirrored(detections: list[Detections]) -> list[Detections]:
+    return [replace(d, boxes=mirror(d.boxes, width)) for d, (_, width) in zip(detections, SIZES, strict=True)]
+
+
+# One view
+
+
+def test_one_plain_view_is_plain_detecting_bit_for_bit(detector: TwoStageDetector) -> None:
+    looking = TestTimeDetector([View(detector, RESIZE, False, PLAIN)])
+    assert_same(looking.detect(collate(pictures())), plain(detector, pictures()))
+
+
+def test_the_mirrored_view_finds_what_is_in_the_mirrored_picture(detector: TwoStageDetector) -> None:
+    looking = TestTimeDetector([View(detector, RESIZE, True, PLAIN)])
+    turned = [replace(sample, image=sample.image.flip(2)) for sample in pictures()]
+    assert_same(looking.detect(collate(pictures())), mirrored(plain(detector, turned)), px=1e-3)
+
+
+def test_a_symmetric_picture_has_its_boxes_mirrored(detector: TwoStageDetector) -> None:
+    left = [replace(s, image=s.image[..., : s.image.shape[2] // 2]) for s in pictures()]
+    samples = [replace(s, image=torch.cat([s.image, s.image.flip(2)], dim=2)) for s in left]
+    looking = TestTimeDetector([View(detector, RESIZE, True, PLAIN)])
+    assert_same(looking.detect(collate(samples)), mirrored(plain(detector, samples)), px=1e-3)
+
+
+def test_another_size_is_mapped_back(detector: TwoStageDetector) -> None:
+    larger = Resize(100, 150)
+    looking = TestTimeDetector([View(detector, larger, False, PLAIN)])
+    assert_same(looking.detect(collate(pictures())), plain(detector, pictures(), larger))
+
+
+def test_labels_of_a_detector_may_be_others_here(detector: TwoStageDetector) -> None:
+    looking = TestTimeDetector([View(detector, RESIZE, False, (1, 0))])
+    found, usual = looking.detect(collate(pictures())), plain(detector, pictures())
+    assert [d.labels.tolist() for d in found] == [(1 - d.labels).tolist() for d in usual]
+
+
+def test_a_view_sees_proposals_where_its_picture_has_them(detector: TwoStageDetector) -> None:
+    batch = collate(pictures(proposals=True))
+    direct, turned = (View(detector, RESIZE, flip, PLAIN).see(batch) for flip in (False, True))
+    assert batch.proposals is not None and direct.proposals is not None and turned.proposals is not None
+    # The tall picture, 90 x 60 px, is 96 x 64 px here, and its mirrored boxes are counted from there.
+    torch.testing.assert_close(direct.proposals[1], batch.proposals[1] * torch.tensor([64 / 60, 96 / 90] * 2))
+    torch.testing.assert_close(turned.proposals[1], mirror(direct.proposals[1], 64))
+    assert torch.equal(turned.images[1, :, :96, :64], direct.images[1, :, :96, :64].flip(2))
+    assert bool((turned.images[1, :, :, 64:] == 0).all())  # padding stays on the right
+
+
+def test_mirror_by_hand_and_twice() -> None:
+    boxes = torch.tensor([[1.0, 2, 4, 6], [0, 0, 10, 10]])
+    assert mirror(boxes, 10).tolist() == [[6, 2, 9, 6], [0, 0, 10, 10]]
+    assert torch.equal(mirror(mirror(boxes, 10), 10), boxes)
+    assert mirror(torch.zeros(0, 4), 10).shape == (0, 4)
+
+
+# Several
+
+
+def test_two_equal_views_are_one(detector: TwoStageDetector) -> None:
+    """NMS drops what is found twice; boxes that vote for themselves twice stay where they are."""
+    view = View(detector, RESIZE, False, PLAIN)
+    assert_same(TestTimeDetector([view, view]).detect(collate(pictures())), plain(detector, pictures()))
+    voting = Merging(voting_iou=0.999)
+    twice = TestTimeDetector([view, view], voting).detect(collate(pictures()))
+    assert_same(twice, plain(detector, pictures()), px=1e-3)
+
+
+def test_united_boxes_are_those_of_any_view(detector: TwoStageDetector) -> None:
+    views = [View(detector, Resize(side, 2 * side), flip, PLAIN) for side in (64, 90) for flip in (False, True)]
+    alone = [TestTimeDetector([view]).detect(collate(pictures())) for view in views]
+    together = TestTimeDetector(views).detect(collate(pictures()))
+    for image, found in enumerate(together):
+        of_all = torch.cat([of_view[image].boxes for of_view in alone])
+        nearest = (found.boxes[:, None] - of_all).abs().amax(dim=2).amin(dim=1)
+        best = max(float(of_view[image].scores.max()) for of_view in alone)
+        assert float(found.scores[0]) == pytest.approx(best, abs=1e-5)
+        assert float((nearest < 1e-2).float().mean()) > 0.5  # the rest a view on its own had no room for
+        height, width = SIZES[image]
+        assert bool((found.boxes >= 0).all())
+        assert bool((found.boxes <= torch.tensor([width, height] * 2) + 1e-3).all())
+        assert len(found) <= 20 and bool((found.scores.diff() <= 0).all())
+
+
+def test_a_batch_is_one_by_one(detector: TwoStageDetector) -> None:
+    views = [View(detector, Resize(side, 2 * side), side > 64, PLAIN) for side in (64, 90)]
+    looking = TestTimeDetector(views, Merging(partial(linear_decay, min_iou=0.3), 0.5), refinements=1)
+    alone = [looking.detect(collate([sample]))[0] for sample in pictures()]
+    assert_same(looking.detect(collate(pictures())), alone, px=1e-2)
+
+
+# Merging and refining
+
+
+BOXES = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5], [20, 20, 30, 30], [5, 5, 5, 9]])
+SCORES, LABELS = torch.tensor([0.8, 0.6, 0.005, 0.9]), torch.tensor([0, 0, 1, 1])
+
+
+def merged(detector: TwoStageDetector, merging: Merging) -> list[tuple[list[float], float, int]]:
+    boxes, scores, labels = merging(detector.head, (BOXES, SCORES, LABELS))
+    rows = zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True)
+    return [([round(x, 4) for x in box], round(s, 4), label) for box, s, label in rows]
+
+
+def test_merging_by_hand(detector: TwoStageDetector) -> None:
+    """The third box is not likely enough, the last is empty; the second has IoU 1/2 with the first."""
+    soft = partial(linear_decay, min_iou=0.3)
+    average = [0, 0, 10, round((8 + 3) / 1.4, 4)]
+    assert merged(detector, Merging()) == [([0, 0, 10, 10], 0.8, 0)]
+    assert merged(detector, Merging(soft)) == [([0, 0, 10, 10], 0.8, 0), ([0, 0, 10, 5], 0.3, 0)]
+    assert merged(detector, Merging(None, 0.5)) == [(average, 0.8, 0)]
+    lower = [0, 0, 10, round((8 + 3) / 1.4, 4)]  # each is the other's neighbour, with the scores from before
+    assert merged(detector, Merging(soft, 0.5)) == [(average, 0.8, 0), (lower, 0.3, 0)]
+
+
+@pytest.mark.parametrize("merging", [Merging(), Merging(partial(linear_decay, min_iou=0.3)), Merging(None, 0.5)])
+def test_nothing_found_stays_nothing(detector: TwoStageDetector, merging: Merging) -> None:
+    boxes, scores, labels = merging(detector.head, (BOXES, torch.zeros(4), LABELS))
+    assert boxes.shape == (0, 4) and scores.shape == labels.shape == (0,)
+
+
+class Head:
+    """Class 1 is likeliest everywhere; its box is the region, moved by 2 px to the right. Class 0's is empty."""
+
+    class_agnostic, inclusive = False, False
+
+    def __init__(self) -> None:
+        self.asked: list[Tensor] = []
+
+    def score(self, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked.append(boxes)
+        scores = torch.tensor([0.1, 0.3, 0.6]).expand(*boxes.shape[:2], 3)
+        return scores, torch.stack([boxes * 0, boxes + torch.tensor([2.0, 0, 2, 0])], dim=2)
+
+
+def test_refining_scores_the_boxes_of_the_likeliest_class_again() -> None:
+    head, sizes = Head(), torch.tensor([[20, 13]])
+    regions, real = torch.tensor([[[0.0, 0, 10, 10], [0, 5, 4, 9]]]), torch.tensor([[True, False]])
+    scores, boxes, still = score(head, torch.zeros(1), regions, real, sizes, refinements=2)  # type: ignore[arg-type]
+    assert [asked[0].tolist() for asked in head.asked] == [
+        [[0, 0, 10, 10], [0, 5, 4, 9]],
+        [[2, 0, 12, 10], [2, 5, 6, 9]],
+        [[4, 0, 13, 10], [4, 5, 8, 9]],  # cut at 13 px
+    ]
+    assert scores.shape == (1, 6, 3) and boxes.shape == (1, 6, 2, 4)
+    assert boxes[0, :, 1].tolist() == [
+        [b + 2 * (i % 2 == 0) for i, b in enumerate(row)] for a in head.asked for row in a[0].tolist()
+    ]
+    assert still.tolist() == [[True, False] * 3]
+    once, _, _ = score(head, torch.zeros(1), regions, real, sizes, refinements=0)  # type: ignore[arg-type]
+    assert once.shape == (1, 2, 3)
+
+
+def test_refining_finds_at_least_as_sure_boxes(detector: TwoStageDetector) -> None:
+    view = View(detector, RESIZE, False, PLAIN)
+    once, refined = (TestTimeDetector([view], refinements=n).detect(collate(pictures())) for n in (0, 1))
+    assert all(float(b.scores[0]) >= float(a.scores[0]) for a, b in zip(once, refined, strict=True))
+
+
+# From options
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], c.TestTime()),
+        (["flip=true", "scales=[480,600,768]"], c.TestTime(flip=True, scales=(480, 600, 768))),
+        (
+            ["soft_nms=gaussian", "box_voting=0.5", "refine=1"],
+            c.TestTime(refine=1, soft_nms="gaussian", box_voting=0.5),
+        ),
+    ],
+)
+def test_options_are_read(settings: list[str], expected: c.TestTime) -> None:
+    assert parse_test_time(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("flipp=true", "flipp: unknown key, did you mean flip\\?; known here: box_voting, flip"),
+        ("flip=maybe", r"flip: Input should be a valid boolean \(got 'maybe'\)"),
+        ("flip", "override 'flip': expected key=value, such as flip=true"),
+        ("scales=480", "scales: Input should be a valid"),
+        ("scales=[480,0]", "scales.1: Input should be greater than 0"),
+        ("soft_nms=cubic", "soft_nms: Input should be 'linear' or 'gaussian'"),
+        ("box_voting=0", "box_voting: Input should be greater than 0"),
+        ("box_voting=1.5", "box_voting: Input should be less than or equal to 1"),
+        ("refine=-1", "refine: Input should be greater than or equal to 0"),
+    ],
+)
+def test_options_that_are_none(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_test_time([setting])
+
+
+def test_without_options_it_is_the_plain_detector(finished_run: Path) -> None:
+    assert isinstance(detkit.load(finished_run, test_time=c.TestTime()).detector, TwoStageDetector)
+
+
+def test_options_make_the_views(finished_run: Path) -> None:
+    options = c.TestTime(flip=True, scales=(64, 32), refine=2, soft_nms="linear", box_voting=0.6)
+    made = detkit.load(finished_run, device="cpu", test_time=options).detector
+    assert isinstance(made, TestTimeDetector)
+    assert [(view.resize, view.mirrored) for view in made.views] == [
+        (Resize(64, 96), False),
+        (Resize(64, 96), True),
+        (Resize(32, 48), False),  # the longer side in proportion
+        (Resize(32, 48), True),
+    ]
+    assert made.refinements == 2 and made.merging.voting_iou == 0.6
+    assert made.merging.decay is not None  # from the head's nms_iou, 0.3, on
+    torch.testing.assert_close(made.merging.decay(torch.tensor([0.29, 0.3, 0.5])), torch.tensor([1.0, 0.7, 0.5]))
+
+
+def test_a_predictor_with_options_predicts_in_px_of_the_picture(finished_run: Path) -> None:
+    usual = detkit.load(finished_run, device="cpu")
+    same_size = detkit.load(finished_run, device="cpu", test_time=c.TestTime(scales=(64,)))
+    images = [sample.image for sample in pictures()]
+    assert_same(same_size.predict(images, min_score=0), usual.predict(images, min_score=0))  # type: ignore[arg-type]
+    voting = detkit.load(finished_run, device="cpu", test_time=c.TestTime(flip=True, box_voting=0.5))
+    everything, some = (voting.predict(images[0], min_score=least) for least in (0.01, 0.3))
+    assert len(some) < len(everything)
+    assert torch.equal(some.boxes, everything.boxes[: len(some)])  # the same voters, whatever is asked for
+
+
+@pytest.fixture
+def changed(finished_run: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """Writes the run with its config changed, and weights that fit it by chance, as another model.pt."""
+
+    def write(change: Change) -> Path:
+        saved = load_model(finished_run)
+        content = yaml.safe_load(yaml.safe_dump(saved.config))
+        change(content)
+        config = parse_config(content, "changed")
+        torch.manual_seed(1)
+        model = build_detector(config, len(saved.classes))
+        save_model(replace(saved, config=content, weights=model.state_dict()), tmp_path / "changed.pt")
+        return tmp_path / "changed.pt"
+
+    return write
+
+
+def as_fast(content: dict[str, Any]) -> None:
+    model = content["model"]
+    model["kind"] = "fast_rcnn"
+    del model["rpn"]
+    model["proposals"] = {"kind": "selective_search", "count": 50}
+
+
+def test_an_ensemble_of_a_run_with_itself_is_the_run(finished_run: Path) -> None:
+    usual = detkit.load(finished_run, device="cpu")
+    twice = detkit.load(finished_run, device="cpu", ensemble=[finished_run / "model.pt"])
+    images = [sample.image for sample in pictures()]
+    assert_same(twice.predict(images, min_score=0), usual.predict(images, min_score=0))  # type: ignore[arg-type]
+
+
+def test_an_ensemble_knows_classes_by_name(finished_run: Path, tmp_path: Path) -> None:
+    saved = load_model(finished_run)
+    save_model(replace(saved, classes=("block", "bar")), tmp_path / "model.pt")
+    made = detkit.load(finished_run, ensemble=[tmp_path]).detector
+    assert isinstance(made, TestTimeDetector) and [view.labels for view in made.views] == [(0, 1), (1, 0)]
+    save_model(replace(saved, classes=("block", "ball")), tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=r"its classes are not those of the first run of the ensemble: ball, bar$"):
+        detkit.load(finished_run, ensemble=[tmp_path])
+
+
+def test_an_ensemble_has_one_source_of_proposals(finished_run: Path, changed: Callable[[Change], Path]) -> None:
+    fast = changed(as_fast)
+    assert detkit.load(fast, ensemble=[finished_run]).config.model.kind == "fast_rcnn"
+    with pytest.raises(ValueError, match=r"changed\.pt: its proposals are not those of the first run.*name it first"):
+        detkit.load(finished_run, ensemble=[fast])
+
+
+def test_scales_meet_no_scales(changed: Callable[[Change], Path]) -> None:
+    def several(content: dict[str, Any]) -> None:
+        as_fast(content)
+        content["model"]["scales"] = {"sides": [48, 64]}
+
+    run = changed(several)
+    assert isinstance(detkit.load(run, test_time=c.TestTime(flip=True)).detector, TestTimeDetector)
+    with pytest.raises(ValueError, match=r"scales \[32\]: the detector looks at several sizes already .*\[48, 64\]"):
+        detkit.load(run, test_time=c.TestTime(scales=(32,)))
+
+
+def test_eval_detects_with_options(inside: Inside, finished_run: Path, tmp_path: Path) -> None:
+    options = ("--test-time", "flip=true", "refine=1", "--ensemble", finished_run, "--out", tmp_path / "out")
+    status, shown, said = inside("eval", finished_run, "--voc07", *options)
+    assert status == 0, said
+    assert "mAP (voc07)" in shown
+    recorded = yaml.safe_load((tmp_path / "out" / "metrics.json").read_text())
+    assert recorded["test_time"] == {"flip": True, "refine": 1, "ensemble": [str(finished_run)]}
+    assert {"resize", "convolution", "proposals", "regions", "nms"} <= recorded["seconds_per_image"].keys()
+    status, _, said = inside("eval", finished_run, "--voc07", "--test-time", "flop=true")
+    assert status == 1 and "flop: unknown key, did you mean flip?" in said
