@@ -22,7 +22,6 @@ from detkit.data.pictures import OpenPicture, Pixels, open_picture
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.evaluation.speed import StageClock
 from detkit.predictor import Predictor, load
-from detkit.pretraining import PHASE
 from detkit.reports.overview import draw_detections
 from detkit.structures import Detections, Sample
 
@@ -32,6 +31,7 @@ DRAWN_SIDE = 900  # px: smaller pictures are enlarged before boxes are drawn, or
 ADDRESS = "127.0.0.1"
 INSTALL = 'pip install "detkit[demo]"'
 
+_PRETRAINING = "pretraining"  # the folder in a run that detkit/pretraining.py makes
 _NAMED_CLASSES = 20
 _KEPT_MODELS = 2  # the last ones used stay in memory
 _FONTS = ("system-ui", "sans-serif")  # of the visitor's machine: gradio's own would be asked of Google
@@ -86,7 +86,7 @@ def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
         models = [path] if path.is_file() else [path / "model.pt"]
         if not models[0].is_file():
             # Pretraining leaves a model.pt too, of a classifier of crops.
-            models = [model for model in path.rglob("model.pt") if model.parent.name != PHASE]
+            models = [model for model in path.rglob("model.pt") if model.parent.name != _PRETRAINING]
         if not models:
             raise ValueError(f"{path}: no run with a model.pt there; name another, or train one: tools/train.py")
         found |= {str(model.parent if model.name == "model.pt" else model): model for model in models}
@@ -131,11 +131,12 @@ def draw(seen: Look, min_score: float, num_proposals: int) -> Pixels:
 
 
 def _draw_thin(canvas: Pixels, boxes: Tensor) -> Pixels:
-    lines = canvas.copy()
-    for color, width in ((_BLACK, 3), (_WHITE, 1)):  # a dark rim shows on any ground
+    for color, width, weight in ((_BLACK, 3, 0.2), (_WHITE, 1, 0.8)):  # a dark rim shows on any ground
+        lines = canvas.copy()
         for x1, y1, x2, y2 in boxes.round().int().tolist():
             cv2.rectangle(lines, (x1, y1), (x2 - 1, y2 - 1), color, width)
-    return np.asarray(cv2.addWeighted(lines, 0.5, canvas, 0.5, 0), dtype=np.uint8)
+        canvas = np.asarray(cv2.addWeighted(lines, weight, canvas, 1 - weight, 0), dtype=np.uint8)
+    return canvas
 
 
 def table(seen: Look, min_score: float) -> list[list[str | float]]:
@@ -240,7 +241,7 @@ def build_page(models: Models) -> Any:
             show,
             inputs,
             outputs,
-            api_name="show",
+            api_name="redraw",
             concurrency_id="detector",
             show_progress="hidden",
             trigger_mode="always_last",

@@ -40,7 +40,7 @@ USAGE = (
     "height, width after and before the resize; boxes: x1, y1, x2, y2 px of the original pictures; a score of 0 marks "
     "padding; proposals, where asked for: float32 (B, N, 4) px of images, rows without area are padding"
 )
-INSTALL = "pip install onnx onnxscript onnxruntime"
+INSTALL = 'pip install "detkit[export]"'
 
 
 def export_onnx(predictor: Predictor, path: Path) -> int:

@@ -430,7 +430,7 @@ class TestTime(Section):
     __test__ = False  # no test, whatever pytest takes its name for
 
     flip: bool = False  # look at the mirrored picture, too
-    scales: tuple[Count, ...] = ()  # px, shorter sides that are looked at, the first leads; none: data.short_side
+    scales: tuple[Count, ...] = ()  # px, shorter sides that are looked at; none: data.short_side
     refine: Annotated[int, Field(ge=0, le=5)] = 0  # times that found boxes are taken as regions again; the paper: 1
     soft_nms: Literal["linear", "gaussian"] | None = None  # null: NMS; linear from model.head.nms_iou on
     box_voting: Annotated[float, Field(gt=0, le=1)] | None = None  # IoU of the boxes that are averaged; the paper: 0.5

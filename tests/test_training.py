@@ -186,7 +186,8 @@ def test_scoring_a_run_and_its_files_again(finished_run: Path, voc_root: Path, t
     assert metrics["map"] == pytest.approx(sum(metrics["ap"].values()) / 2)
     assert {"decode", "convolution", "proposals", "regions", "nms"} <= metrics["seconds_per_image"].keys()
     assert metrics["fps"] > 0
-    assert f"mAP (voc07) {metrics['map']:.4f} on 3 images" in out
+    low, high = metrics["interval"]
+    assert f"mAP (voc07) {metrics['map']:.4f} (95%: {low:.4f} to {high:.4f}) on 3 images" in out
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"comp4_det_test_bar.txt", "comp4_det_test_block.txt", "report.html"} <= files
     assert sum(len((tmp_path / "out" / f).read_text().splitlines()) for f in files if f.startswith("comp4")) > 0
@@ -216,7 +217,7 @@ def test_detecting_draws_and_writes_json(finished_run: Path, voc_root: Path, tmp
     arguments = ("--out", tmp_path / "out", "--min-score", "0")
     status, out, _ = inside("detect", finished_run, folder, folder / "000003.png", *arguments)
     assert status == 0
-    rows = json.loads((tmp_path / "out" / "detections.json").read_text())
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())["pictures"]
     assert len(rows) == 14 and len({row["drawn"] for row in rows}) == 14
     assert all((tmp_path / "out" / row["drawn"]).stat().st_size > 0 for row in rows)
     assert rows[3]["file"] == str(folder / "000003.png")
@@ -247,7 +248,7 @@ def test_detecting_draws_and_writes_json(finished_run: Path, voc_root: Path, tmp
         (("eval", "--voc07", "{empty}"), ("model.pt: no such file",)),
         (("eval", "--voc07"), ("no run with a model.pt",)),
         (("eval", "--voc07", "{run}", "--split", "tset"), ("tset",)),
-        (("eval", "--voc07", "--detections", "{empty}"), ("--data DIR --split NAME",)),
+        (("eval", "--voc07", "--detections", "{empty}"), ("--data DIR [--split NAME]",)),
         (("eval", "--voc07", "--detections", "{empty}", "--data", "{data}", "--split", "test"), ("no file comp",)),
         (("eval", "--voc07", "{run}", "--detections", "{empty}"), ("not both",)),
         (("detect", "{empty}", "{data}/JPEGImages", "--out", "{empty}/out"), ("model.pt: no such file",)),

@@ -107,7 +107,7 @@ def listed(sources: Picture | Iterable[Picture]) -> Iterable[Picture]:
         return [sources]  # type: ignore[list-item]
     if isinstance(sources, str | Path):
         return pictures_below(Path(sources))
-    assert isinstance(sources, Iterable)
+    assert isinstance(sources, Iterable) and not isinstance(sources, bytes | Tensor)
     each = _each(sources)
     return list(each) if isinstance(sources, Sequence) else each
 

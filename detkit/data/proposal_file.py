@@ -8,6 +8,7 @@ one a box, falling), seconds REAL (of one core). Table `source`: one row, name T
 
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class ProposalFile:
     def __init__(self, path: Path) -> None:
         """Raises ValueError for what is no such file."""
         self.path = path
-        self._connections: dict[int, sqlite3.Connection] = {}  # one a process: a fork must not share them
+        self._connections: dict[tuple[int, int], sqlite3.Connection] = {}  # one a process and thread: SQLite's rule
         if not path.is_file():
             raise ValueError(f"{path}: no such file of proposals; make it with tools/make_proposals.py")
         rows = self._query("SELECT name FROM source")
@@ -122,10 +123,10 @@ class ProposalFile:
         return {"path": self.path, "source": self.source, "_connections": {}}
 
     def _connection(self) -> sqlite3.Connection:
-        process = os.getpid()
-        if process not in self._connections:
-            self._connections[process] = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
-        return self._connections[process]
+        here = os.getpid(), threading.get_ident()
+        if here not in self._connections:
+            self._connections[here] = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+        return self._connections[here]
 
     def _query(self, sql: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -14,12 +14,12 @@ Decay = Callable[[Tensor], Tensor]  # IoU with a better box -> factor on the sco
 
 
 def linear_decay(ious: Tensor, min_iou: float) -> Tensor:
-    """1 - IoU from `min_iou` on, else 1 (Soft-NMS, Bodla et al. 2017, section 3; there `min_iou` is 0.3)."""
+    """1 - IoU from `min_iou` on, else 1 (Soft-NMS, Bodla et al. 2017; there `min_iou` is 0.3)."""
     return torch.where(ious >= min_iou, 1 - ious, torch.ones_like(ious))
 
 
 def gaussian_decay(ious: Tensor, sigma: float = 0.5) -> Tensor:
-    """exp(-IoU^2 / sigma) (Soft-NMS, section 3; sigma 0.5 in its section 4)."""
+    """exp(-IoU^2 / sigma) (Soft-NMS; sigma is the paper's)."""
     return torch.exp(-(ious**2) / sigma)
 
 
@@ -62,7 +62,7 @@ def vote(kept: tuple[Tensor, Tensor], boxes: Tensor, scores: Tensor, labels: Ten
     """Each box that is kept, `(boxes (K, 4), labels (K,))`, as the mean of its neighbours: (K, 4).
 
     Neighbours are those of all `boxes` (N, 4) of its class that overlap it by at least `min_iou`, weighted by their
-    scores (Gidaris & Komodakis 2015, section 4.2; 0.5 there). A box without any stays as it is.
+    scores (Gidaris & Komodakis 2015, "bounding box voting"; 0.5 there). A box without any stays as it is.
     """
     kept_boxes, kept_labels = kept
     near = (box_ops.iou(kept_boxes, boxes) >= min_iou) & (kept_labels[:, None] == labels)

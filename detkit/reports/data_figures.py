@@ -33,7 +33,7 @@ def data_figures(statistics: Mapping[str, SplitStatistics], frame: Frame) -> dic
             shown, lambda one: one.ratios, _log_bins(shown, lambda one: one.ratios), frame.ratios, "height / width"
         ),
         "Best overlap with an anchor": _histogram(
-            shown, lambda one: one.best_iou, np.linspace(0, 1, BINS + 1), REACHED, "IoU"
+            shown, lambda one: one.best_iou, np.linspace(0, 1, BINS + 1, dtype=np.float64), REACHED, "IoU"
         ),
         "Objects an image": _histogram(
             shown,
