@@ -38,7 +38,7 @@ def data_figures(statistics: Mapping[str, SplitStatistics], frame: Frame) -> dic
         "Objects an image": _histogram(
             shown,
             lambda one: one.objects_per_image.astype(np.float64),
-            np.arange(0, most + 2, max(1, most // BINS)) - 0.5,
+            np.arange(0, most + 2, max(1, most // BINS)).astype(np.float64) - 0.5,
             (),
             "objects",
         ),
