@@ -62,6 +62,11 @@ def _convert(found: WeightFile) -> Imported | ImportedBackbone:
         made = convert(found)
         if made is not None:
             return made
+    if any(name.startswith("RCNN_base.") for name in found.tensors):
+        raise ValueError(
+            "a detector of faster-rcnn.pytorch (jwyang), which pools regions in a way of its own that detkit does not "
+            "have: it is not read, since its detections would differ"
+        )
     some = ", ".join(list(found.tensors)[:4])
     raise ValueError(f"{len(found.tensors)} tensors ({some}, ...) of no network that is known here; known are {KNOWN}")
 

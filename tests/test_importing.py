@@ -137,3 +137,10 @@ def test_no_converter_knows_it(tiny_import: Path, tmp_path: Path) -> None:
     torch.save({"head": torch.zeros(1)}, tiny_import)
     with pytest.raises(ValueError, match=r"1 tensors \(head, \.\.\.\) of no network that is known here; known are"):
         import_weights(tiny_import, tmp_path / "model.pt")
+
+
+def test_a_detector_of_another_pooling_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "faster_rcnn_1_6.pth"
+    torch.save({"model": {"RCNN_base.0.weight": torch.zeros(1)}, "pooling_mode": "align"}, path)
+    with pytest.raises(ValueError, match=r"a detector of faster-rcnn\.pytorch \(jwyang\)"):
+        import_weights(path, tmp_path / "model.pt")

@@ -49,7 +49,7 @@ def main() -> None:
             continue
         predictor = load(arguments.run, test_time=parse_test_time(settings), ensemble=arguments.ensemble)
         dataset = open_dataset(predictor.config, arguments.data, "test", predictor.classes)
-        scores = "" if arguments.seconds else scored(predictor, dataset)
+        scores = "- | -" if arguments.seconds else scored(predictor, dataset)
         print(f"| {', '.join(settings) or 'none'} | {scores} | {seconds(predictor, dataset):.2f} |", flush=True)
 
 
