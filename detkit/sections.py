@@ -54,7 +54,7 @@ class Folder(Section):
 
     kind: FormName
     root: str
-    rename: dict[str, str] = {}
+    rename: dict[str, str] = {}  # name in the files: name here
     other_classes: Literal["error", "drop"] = "error"  # objects that are of none of `classes`
 
 
