@@ -39,7 +39,7 @@ LINEAGE := rcnn sppnet fast_rcnn noc faster_rcnn faster_rcnn_alternating
 LINEAGE_RUNS := $(addprefix runs/lineage/,$(LINEAGE))
 
 lineage: setup
-	$(BIN)/python tools/pretrain.py configs/lineage/faster_rcnn.yaml --steps 450 --side 48 --grid 3 \
+	$(BIN)/python tools/pretrain.py configs/lineage/faster_rcnn.yaml --steps 400 --side 48 --grid 3 \
 		--run runs/lineage/pretrained
 	set -e; for system in $(LINEAGE); do \
 		$(BIN)/python tools/train.py configs/lineage/$$system.yaml --run runs/lineage/$$system; \
