@@ -114,11 +114,17 @@ def score(
     folder.mkdir(parents=True, exist_ok=True)
     assessment = assess(found, dataset, metrics)
     leading = metrics[0]
+    scores = {
+        name: {
+            "map": assessment.score(name),
+            "interval": _interval(assessment, name),
+            "ap": assessment.class_scores(name),
+        }
+        for name in metrics
+    }
     content: dict[str, Any] = {
         "metric": leading,
-        "map": assessment.score(leading),
-        "interval": _interval(assessment, leading),
-        "ap": assessment.class_scores(leading),
+        **scores[leading],
         "images": len(dataset),
         "split": split,
         **speed,
@@ -129,14 +135,7 @@ def score(
         write_results(folder / "results.json", assessment.detections, assessment.truth)
     if assessment.voc:
         write_detections(folder, split, assessment.detections, dataset.classes)
-    content["metrics"] = {
-        name: {
-            "map": assessment.score(name),
-            "interval": _interval(assessment, name),
-            "ap": assessment.class_scores(name),
-        }
-        for name in metrics
-    }
+    content["metrics"] = scores
     content["errors"] = {kind.name.lower(): loss for kind, loss in assessment.errors.loss.items()}
     (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
     config = run / "config.yaml" if run is not None else None

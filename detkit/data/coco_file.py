@@ -5,7 +5,6 @@ The file is read once, at three to four seconds per 100 MB and three times its s
 """
 
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
@@ -17,6 +16,7 @@ import numpy as np
 from detkit.data.class_names import fault_of_name
 from detkit.data.coco_objects import NOWHERE, Annotation, AnnotationReader, is_number, place_of
 from detkit.data.faults import LISTED_TWICE, Fault, Severity
+from detkit.data.files import read_bytes
 from detkit.data.ground_truth import Ints, Objects
 from detkit.structures import Size
 
@@ -95,7 +95,7 @@ class CocoFile:
 def read_coco_file(path: Path) -> CocoFile:
     """Read one instances file; raises nothing, all is in `faults`. Boxes are not compared with the images."""
     try:
-        content = _decode(_read_bytes(path))
+        content = _decode(read_bytes(path, MAX_FILE_BYTES))
     except ValueError as error:
         nothing = np.zeros(0, dtype=np.int64)
         return CocoFile(path, (), (), Objects.joined([]), nothing, nothing, (), (Fault(path, str(error)),))
@@ -115,23 +115,11 @@ def read_coco_file(path: Path) -> CocoFile:
 def is_coco_file(path: Path) -> bool:
     """Whether it has lists of images, annotations and categories, none of them of key points; a quick look."""
     try:
-        content = msgspec.json.decode(_without_mark(_read_bytes(path)), type=_Peek)
+        content = msgspec.json.decode(_without_mark(read_bytes(path, MAX_FILE_BYTES)), type=_Peek)
     except (ValueError, RecursionError):  # ValueError: unreadable, not JSON, or of another shape
         return False
     starts = [bytes(memoryview(part)[:1]) for part in (content.images, content.annotations)]
     return starts == [b"[", b"["] and all(category.keypoints is None for category in content.categories)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        info = path.stat()
-        if not stat.S_ISREG(info.st_mode):  # reading a pipe would wait for ever
-            raise ValueError("is not a regular file; put a COCO annotation file there")
-        if info.st_size > MAX_FILE_BYTES:
-            raise ValueError(f"has {info.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read; split it")
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror}); restore the file") from None
 
 
 def _decode(data: bytes) -> _File:

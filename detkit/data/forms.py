@@ -17,7 +17,8 @@ from detkit.data.faults import DatasetMissing, OnWarning, log_warning
 from detkit.data.joined import with_images
 from detkit.data.listed import ListedDataset
 from detkit.data.voc import VocDataset, find_splits
-from detkit.data.yolo import YoloDataset, find_yolo_splits
+from detkit.data.yolo import YoloDataset
+from detkit.data.yolo_layout import find_yolo_splits
 
 Kind = Literal["voc", "coco", "yolo"]
 Role = Literal["train", "val", "trainval", "test", ""]  # trainval: the union of train and val

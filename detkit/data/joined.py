@@ -11,15 +11,6 @@ from detkit.data.class_names import checked_classes, unknown_name
 from detkit.data.ground_truth import Bools, GroundTruth, Ints, Objects
 from detkit.data.listed import ListedDataset
 
-COCO_TO_VOC = {
-    "airplane": "aeroplane",
-    "motorcycle": "motorbike",
-    "couch": "sofa",
-    "tv": "tvmonitor",
-    "dining table": "diningtable",
-    "potted plant": "pottedplant",
-}  # the classes of VOC that COCO has under another name; the other 14 have the same
-
 
 def relabelled(
     dataset: ListedDataset, classes: Sequence[str], rename: Mapping[str, str], drop_others: bool

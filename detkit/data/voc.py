@@ -26,20 +26,18 @@ from detkit.data.faults import (
     raise_first_error,
     tell_warnings,
 )
+from detkit.data.files import read_bytes
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.images import SUFFIXES, read_header
 from detkit.data.listed import ListedDataset
 from detkit.data.listing import ListedImage, merge_splits
 from detkit.data.voc_layout import find_plain_splits, list_plain_split
-from detkit.data.voc_xml import Annotation, parse_annotation, read_bytes
+from detkit.data.voc_xml import Annotation, parse_annotation
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-
-
-VocImage = ListedImage
 
 
 class VocDataset(ListedDataset):
@@ -104,7 +102,7 @@ def _is_of_one_class(path: Path, stems: Iterable[str]) -> bool:
         return len(file.readline(1000).split()) > 1
 
 
-def list_split(root: Path, split: str) -> tuple[list[VocImage], list[Fault]]:
+def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
     """The images of a split that have both files, and what is wrong with the rest. Raises DatasetMissing."""
     folder, _, name = split.rpartition("/")
     path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
@@ -128,7 +126,7 @@ def list_split(root: Path, split: str) -> tuple[list[VocImage], list[Fault]]:
             message = f"{annotation} is missing; add it or drop the id (tools/detect.py takes images without objects)"
             faults.append(Fault(path, f"id {short_repr(image_id)}: {message}"))
         elif len(found) == 1:
-            images.append(VocImage(image_id, found[0], annotation))
+            images.append(ListedImage(image_id, found[0], annotation))
     return images, faults
 
 

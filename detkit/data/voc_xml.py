@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from detkit.data.class_names import fault_of_name, unknown_name
 from detkit.data.faults import CLIPPED, Fault, Severity
+from detkit.data.files import MAX_TEXT_BYTES, read_bytes
 from detkit.data.images import ImageHeader
 from detkit.structures import Size
 
-MAX_FILE_BYTES = 16 << 20  # an annotation or split file; the tree of the worst 16 MiB of XML takes 0.7 GB
+MAX_FILE_BYTES = MAX_TEXT_BYTES  # the tree of the worst XML of that size takes 0.7 GB
 _MAX_COORDINATE = 1e9  # px; no image that is read comes near
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
 _DECLARED_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
@@ -165,7 +165,7 @@ class _ObjectReader:
 
 def _read_xml(path: Path) -> Element:
     """The root of the file. Raises ValueError, whose message goes into a Fault."""
-    text = _decode(read_bytes(path))
+    text = _decode(read_bytes(path, MAX_FILE_BYTES))
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except DefusedXmlException:
@@ -175,19 +175,6 @@ def _read_xml(path: Path) -> Element:
     if root.tag != "annotation":
         raise ValueError(f"holds <{short_repr(root.tag)}>, expected <annotation>; is this a VOC file?")
     return root
-
-
-def read_bytes(path: Path) -> bytes:
-    """The file's content. Raises ValueError, whose message does not name the file."""
-    try:
-        info = path.stat()
-        if not stat.S_ISREG(info.st_mode):  # reading a pipe would wait for ever
-            raise ValueError("is not a regular file")
-        if info.st_size > MAX_FILE_BYTES:
-            raise ValueError(f"has {info.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read; split or mend the file")
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
 
 
 def _decode(data: bytes) -> str:

@@ -24,13 +24,10 @@ from detkit.data.yolo_layout import (
     NAME_FILES,
     YoloLayout,
     find_layout,
-    find_yolo_splits,
     label_path,
     listed_pictures,
     missing_split,
 )
-
-__all__ = ["ScannedImage", "YoloDataset", "YoloScan", "find_yolo_splits", "scan_yolo"]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 
 from detkit.data.class_names import unknown_name
 from detkit.data.faults import CLIPPED, Fault, Severity
+from detkit.data.files import read_bytes
 from detkit.data.ground_truth import Objects
-from detkit.data.voc_xml import read_bytes
 from detkit.structures import Size
 
 NO_AREA = "boxes have no area in their image and are left out"

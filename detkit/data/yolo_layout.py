@@ -17,8 +17,8 @@ import yaml
 
 from detkit.data.class_names import fault_of_name
 from detkit.data.faults import DatasetMissing
+from detkit.data.files import read_bytes
 from detkit.data.listing import iterate_pictures
-from detkit.data.voc_xml import read_bytes
 
 KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")

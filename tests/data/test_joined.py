@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from detkit.config import load_config
 from detkit.data.ground_truth import GroundTruth, Objects
-from detkit.data.joined import COCO_TO_VOC, category_numbers, join, relabelled
+from detkit.data.joined import category_numbers, join, relabelled
 from detkit.data.listed import ListedDataset
 from detkit.data.voc import VOC_CLASSES
+from detkit.sections import FolderData
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def dataset(
@@ -132,7 +136,10 @@ def test_what_cannot_be_joined() -> None:
 
 
 def test_the_names_of_coco_lead_to_those_of_voc() -> None:
-    same = set(VOC_CLASSES) - set(COCO_TO_VOC.values())
+    data = load_config(CONFIGS / "faster_rcnn_vgg16_coco_voc.yaml").data
+    assert isinstance(data, FolderData)
+    [coco] = data.also
+    same = set(VOC_CLASSES) - set(coco.rename.values())
     assert len(same) == 14
-    assert set(COCO_TO_VOC.values()) <= set(VOC_CLASSES)
-    assert not set(COCO_TO_VOC) & set(VOC_CLASSES)
+    assert set(coco.rename.values()) <= set(VOC_CLASSES)
+    assert not set(coco.rename) & set(VOC_CLASSES)

@@ -10,8 +10,9 @@ from PIL import Image
 from detkit.data.dataset import DetectionDataset
 from detkit.data.faults import CLIPPED, DatasetMissing, Severity
 from detkit.data.images import ImageError
-from detkit.data.yolo import YoloDataset, find_yolo_splits, scan_yolo
+from detkit.data.yolo import YoloDataset, scan_yolo
 from detkit.data.yolo_labels import NO_AREA, TWICE, YoloLabels, parse_labels
+from detkit.data.yolo_layout import find_yolo_splits
 
 HEIGHT, WIDTH = 20, 40
 NAMES = ("dog", "cat")

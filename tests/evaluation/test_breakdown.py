@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
 from detkit.evaluation.breakdown import Bin, by_aspect, by_size, by_truncation
 from detkit.structures import Detections
+from tests.evaluation.pycocotools_reference import precision_at_50
 
 Box = tuple[float, float, float, float]
 CLASSES = ("cat", "dog")
@@ -140,32 +139,4 @@ def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
 
 def pycocotools_ap50(truth: GroundTruth, detections: dict[str, Detections]) -> np.ndarray:
     """(C, 3) of small, medium and large."""
-    objects, known = truth.objects, COCO()
-    known.dataset = {
-        "images": [{"id": number} for number in truth.image_numbers],
-        "categories": [{"id": number} for number in truth.category_numbers],
-        "annotations": [
-            {
-                "id": row + 1,
-                "image_id": truth.image_numbers[image],
-                "category_id": truth.category_numbers[objects.labels[row]],
-                "bbox": objects.xywh[row].tolist(),
-                "area": float(objects.area[row]),
-                "iscrowd": int(objects.ignore[row]),
-            }
-            for row, image in enumerate(truth.image_index)
-        ],
-    }
-    known.createIndex()
-    rows = [
-        [number, x1, y1, x2 - x1, y2 - y1, score, truth.category_numbers[label]]
-        for number, one in zip(truth.image_numbers, detections.values(), strict=True)
-        for (x1, y1, x2, y2), score, label in zip(
-            one.boxes.double().tolist(), one.scores.tolist(), one.labels.tolist(), strict=True
-        )
-    ]
-    scorer = COCOeval(known, known.loadRes(np.array(rows)), "bbox")
-    scorer.params.iouThrs = np.array([0.5])
-    scorer.evaluate()
-    scorer.accumulate()
-    return np.asarray(scorer.eval["precision"][0, :, :, 1:, 2].mean(axis=0))
+    return np.asarray(precision_at_50(truth, detections)[:, :, 1:].mean(axis=0))

@@ -5,13 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
 from detkit.evaluation.errors import MAIN_KINDS, SPECIAL_KINDS, VOC_GROUPS, ErrorAnalysis, decompose
 from detkit.evaluation.errors import ErrorKind as E
 from detkit.structures import Detections
+from tests.evaluation.pycocotools_reference import precision_at_50
 
 Box = tuple[float, float, float, float]
 Object = tuple[Box, int, bool]
@@ -334,32 +333,4 @@ def test_ap_equals_pycocotools(seed: int) -> None:
 
 def pycocotools_ap50(truth: GroundTruth, detections: dict[str, Detections]) -> list[float]:
     """Of each class."""
-    objects, known = truth.objects, COCO()
-    known.dataset = {
-        "images": [{"id": number} for number in truth.image_numbers],
-        "categories": [{"id": number} for number in truth.category_numbers],
-        "annotations": [
-            {
-                "id": row + 1,
-                "image_id": truth.image_numbers[image],
-                "category_id": truth.category_numbers[objects.labels[row]],
-                "bbox": objects.xywh[row].tolist(),
-                "area": float(objects.area[row]),
-                "iscrowd": int(objects.ignore[row]),
-            }
-            for row, image in enumerate(truth.image_index)
-        ],
-    }
-    known.createIndex()
-    results = [
-        [number, x1, y1, x2 - x1, y2 - y1, score, truth.category_numbers[label]]
-        for number, one in zip(truth.image_numbers, detections.values(), strict=True)
-        for (x1, y1, x2, y2), score, label in zip(
-            one.boxes.double().tolist(), one.scores.tolist(), one.labels.tolist(), strict=True
-        )
-    ]
-    scorer = COCOeval(known, known.loadRes(np.array(results)), "bbox")
-    scorer.params.iouThrs = np.array([0.5])
-    scorer.evaluate()
-    scorer.accumulate()
-    return scorer.eval["precision"][0, :, :, 0, 2].mean(axis=0).tolist()
+    return precision_at_50(truth, detections)[:, :, 0].mean(axis=0).tolist()
