@@ -68,6 +68,16 @@ def with_classes(config: c.Config, classes: tuple[str, ...]) -> c.Config:
             return config
 
 
+def to_train_on(form: Form) -> c.FolderData:
+    """The section of a data set that was found, for training. Raises ValueError where no split is for that."""
+    if not roles(form).train:
+        raise ValueError(
+            f"{form.root}: of the splits {', '.join(form.splits)} none is for training; rename one, or name it in a "
+            "config: data.train"
+        )
+    return as_folder(form, None)
+
+
 def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
     """The section of a data set that was found, its splits used for what their names say."""
     parts = roles(form)
@@ -76,7 +86,7 @@ def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
         kind=form.kind,
         root=str(form.root),
         classes=names,
-        train=parts.train or form.splits,
+        train=parts.train or form.splits,  # a data set to test on alone: the section must name some
         val=parts.val,
         test=parts.test,
     )

@@ -1,6 +1,7 @@
 """A folder in any form is trained on and scored with no more than --data DIR; several are trained on together."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,17 @@ def test_what_is_asked_for_must_make_sense(
     results = tmp_path / "results.json"
     results.write_text("[]")
     assert "--data" in inside("eval", "--coco", "--detections", results)[2]
+
+
+def test_splits_for_testing_are_not_trained_on(
+    folders: dict[Kind, Path], tiny_file: Path, tmp_path: Path, inside: Inside
+) -> None:
+    root = tmp_path / "no_train"
+    shutil.copytree(folders["coco"], root)
+    (root / "annotations" / "instances_train.json").unlink()
+    code, _, err = inside("train", tiny_file, "--data", root, "--run", tmp_path / "run")
+    assert code == 2 and "of the splits test, val none is for training" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_several_folders_are_learned_from_by_the_names_of_classes(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from detkit.build_data import as_folder
+from detkit.build_data import to_train_on
 from detkit.config import load_config
 from detkit.console import run_tool
 from detkit.data.forms import find_form
@@ -47,7 +47,7 @@ def main() -> int:
     data, name = None, config_file.stem
     if arguments.data:
         form = find_form(arguments.data, arguments.form)
-        data, name = as_folder(form, None), f"{name}_{arguments.data.resolve().name}"
+        data, name = to_train_on(form), f"{name}_{arguments.data.resolve().name}"
         chosen = f"; weights are chosen on {', '.join(data.val)}" if data.val else ""
         print(form.describe())
         print(f"training on {', '.join(data.train)}; testing on {', '.join(data.test) or 'nothing'}{chosen}")
