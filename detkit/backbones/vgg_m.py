@@ -7,10 +7,8 @@ normalisation works across channels, as in AlexNet. Weight files have Caffe's na
 from torch import nn
 
 from detkit.backbones.backbone import Backbone
-from detkit.backbones.chain import Chain, first
-from detkit.backbones.preprocess import caffe_bgr
-from detkit.backbones.vgg import PIXEL_STD, VGGTail
-from detkit.backbones.weights import file_state, load, no_imagenet, random_start, renamed
+from detkit.backbones.vgg import VGGTail
+from detkit.backbones.zfnet import caffe_backbone
 
 CHANNELS = (96, 256, 512, 512, 512)  # of conv1 to conv5
 POOL_SIZE = 6
@@ -24,29 +22,11 @@ def vgg_m(frozen_stages: int, fc_dim: int, fc7_dim: int, width: float, weights: 
     Raises ValueError when they do not fit.
     """
     channels = [max(1, round(count * width)) for count in CHANNELS]
-    layers = _layers(channels)
-    features = Chain(layers, first(layers, STAGE_ENDS[frozen_stages]))
     tail = VGGTail(channels[-1], POOL_SIZE, fc_dim, fc7_dim)
-    network = nn.ModuleDict({"features": features, "tail": tail})
-    if weights is None:
-        random_start(network, PIXEL_STD)
-    elif weights == "imagenet":
-        raise no_imagenet("VGG_CNN_M_1024")
-    else:
-        state = renamed(file_state(weights), {"conv": "features.conv", "fc": "tail.fc"})
-        load(network, state, weights, unused=("tail.fc8.",))
-    return Backbone(
-        preprocess=caffe_bgr(),
-        features=features,
-        tail=tail,
-        stride=16,
-        channels=channels[-1],
-        pool_size=POOL_SIZE,
-        tail_dim=fc7_dim,
-        # Its first cell is centred on px 17.5, not 8, for lack of padding; fast-rcnn pools from it as if it were not,
-        # and so do the published weights.
-        offset=0.0,
-    )
+    # The first cell is centred on px 17.5, not 8, for lack of padding; fast-rcnn pools from it as if it were not, and
+    # so do the published weights: the offset stays 0.
+    num_frozen = STAGE_ENDS[frozen_stages]
+    return caffe_backbone("VGG_CNN_M_1024", _layers(channels), num_frozen, tail, fc7_dim, POOL_SIZE, weights)
 
 
 def _layers(channels: list[int]) -> list[tuple[str, nn.Module]]:

@@ -38,14 +38,29 @@ def zfnet(frozen_stages: int, fc_dim: int, width: float, weights: str | None) ->
     Raises ValueError when they do not fit.
     """
     channels = [max(1, round(count * width)) for count in CHANNELS]
-    layers = _layers(channels)
-    features = Chain(layers, first(layers, STAGE_ENDS[frozen_stages]))
     tail = VGGTail(channels[-1], POOL_SIZE, fc_dim)
+    return caffe_backbone("ZF", _layers(channels), STAGE_ENDS[frozen_stages], tail, fc_dim, POOL_SIZE, weights)
+
+
+def caffe_backbone(
+    name: str,
+    layers: list[tuple[str, nn.Module]],
+    num_frozen: int,
+    tail: VGGTail,
+    tail_dim: int,
+    pool_size: int,
+    weights: str | None,
+) -> Backbone:
+    """Caffe's conv1 ... conv5, fc6 and fc7 of stride 16: the first `num_frozen` of the layers are never trained.
+
+    `weights`: the path of a state dict with Caffe's names, or None for a random start; ValueError when they do not fit.
+    """
+    features = Chain(layers, first(layers, num_frozen))
     network = nn.ModuleDict({"features": features, "tail": tail})
     if weights is None:
         random_start(network, PIXEL_STD)
     elif weights == "imagenet":
-        raise no_imagenet("ZF")
+        raise no_imagenet(name)
     else:
         state = renamed(file_state(weights), {"conv": "features.conv", "fc": "tail.fc"})
         load(network, state, weights, unused=("tail.fc8.",))
@@ -54,9 +69,9 @@ def zfnet(frozen_stages: int, fc_dim: int, width: float, weights: str | None) ->
         features=features,
         tail=tail,
         stride=16,
-        channels=channels[-1],
-        pool_size=POOL_SIZE,
-        tail_dim=fc_dim,
+        channels=tail.fc6.in_features // pool_size**2,
+        pool_size=pool_size,
+        tail_dim=tail_dim,
     )
 
 
