@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -38,6 +39,8 @@ def run_tool(main: Callable[[], int]) -> NoReturn:
             status = _leave_quietly()
         else:
             status = _report(error)
+    # Loading processes that are still at work are ended at exit. That is no fault, but torch would report each.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.exit(status)
 
 
