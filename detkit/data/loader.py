@@ -141,8 +141,13 @@ def detection_batches(
 
 
 def _useful(workers: int) -> int:
-    """No more workers than there are cores: a config is written for a machine larger than some it runs on."""
-    return min(workers, os.cpu_count() or 1)
+    """No more workers than cores: a config is written for a machine larger than some it runs on."""
+    return min(workers, usable_cores())
+
+
+def usable_cores() -> int:
+    """Cores this process may run on: a scheduler or a container can leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tall_pictures(dataset: DetectionDataset) -> list[bool]:

@@ -1,6 +1,5 @@
 """Proposals of a whole data set into a file, on all cores, going on where an earlier call was stopped."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from detkit.console import track
 from detkit.data.dataset import DetectionDataset
-from detkit.data.loader import quiet_worker
+from detkit.data.loader import quiet_worker, usable_cores
 from detkit.data.proposal_file import ProposalFile
 from detkit.structures import Size
 
@@ -54,7 +53,7 @@ def make_proposals(
     loader = DataLoader(
         _Making(dataset, indices, propose),
         batch_size=None,  # an image is an item
-        num_workers=min(len(indices), os.cpu_count() or 1) if workers is None else workers,
+        num_workers=min(len(indices), usable_cores()) if workers is None else workers,
         worker_init_fn=quiet_worker,
     )
     for image_id, boxes, scores, size, seconds in track(loader, f"proposals ({source})", total=len(indices)):
