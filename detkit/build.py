@@ -22,8 +22,9 @@ from detkit.backbones.vgg import vgg
 from detkit.backbones.vgg_m import vgg_m
 from detkit.backbones.zfnet import zfnet
 from detkit.data.transforms import Resize
-from detkit.detectors.test_time import Merging, TestTimeDetector, View
+from detkit.detectors.test_time import Merging, TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
+from detkit.detectors.views import View
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
 from detkit.engine.backbone_file import load_backbone, read_backbone
@@ -65,7 +66,9 @@ def build_detector(config: c.Config, num_classes: int) -> TwoStageDetector:
             tail_dim = backbone.tail_dim if noc is None else noc.fc_dim
             inclusive = model.box_decoding == "inclusive"
             proposals = _rpn(model.rpn, backbone, inclusive) if isinstance(model, c.FasterRCNN) else FileProposals()
-            head = _head(model.head, pool, tail, tail_dim, num_classes, inclusive=inclusive)
+            head = _head(
+                model.head, pool, tail, tail_dim, num_classes, None, inclusive, global_context=model.global_context
+            )
             return TwoStageDetector(_multi_scale(backbone, scale_factors(config)), proposals, head)
 
 
@@ -100,7 +103,7 @@ def build_test_time(
             resize = Resize(side, round(long * side / short))
             views += [View(detector, resize, mirrored, labels) for mirrored in (False, True)[: 1 + options.flip]]
     merging = Merging(_decay(options.soft_nms, members[0][1].model.head.nms_iou), options.box_voting)
-    return TestTimeDetector(views, merging, options.refine)
+    return TestTimeDetector(views, merging, options.refine, options.shared_regions)
 
 
 def _decay(kind: Literal["linear", "gaussian"] | None, nms_iou: float) -> Decay | None:
@@ -290,6 +293,7 @@ def _head(
     num_classes: int,
     regions_at_once: int | None = None,
     inclusive: bool = False,
+    global_context: bool = False,
 ) -> RoIHead:
     return RoIHead(
         pool,
@@ -309,6 +313,7 @@ def _head(
         DetectionRule(head.min_score, head.nms_iou, head.max_detections),
         regions_at_once,
         inclusive,
+        global_context,
     )
 
 

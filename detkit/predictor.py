@@ -140,7 +140,7 @@ def load(
     """The detector in `path`, a model.pt or the folder of a run, on `device` (default: a GPU where there is one).
 
     `svd`: ranks that fc6 and fc7 are cut to, for speed (Fast R-CNN, section 3.1: 1024 and 256). `test_time`: what is
-    done on top; `ensemble`: further runs whose boxes are united with those of the first (both: detectors/test_time.py).
+    done on top; `ensemble`: further runs that detect together with the first (both: detectors/test_time.py).
     Raises ValueError when a file cannot be read, its detector has no such layers, or there is no such device; and for
     runs that take no test-time options or do not go together.
     """

@@ -287,6 +287,7 @@ class FasterRCNN(Section):
     rpn: RPNSection = RPNSection()
     head: HeadSection = HeadSection()
     box_decoding: BoxDecoding = "continuous"
+    global_context: bool = False  # score regions with the whole picture in mind; ResNet paper, appendix B
 
 
 class FastRCNN(Section):
@@ -298,6 +299,7 @@ class FastRCNN(Section):
     proposals: AnyProposals
     head: HeadSection = HeadSection()
     box_decoding: BoxDecoding = "continuous"
+    global_context: bool = False  # score regions with the whole picture in mind; ResNet paper, appendix B
 
 
 class SVMSection(Section):
@@ -431,6 +433,8 @@ class TestTime(Section):
 
     flip: bool = False  # look at the mirrored picture, too
     scales: tuple[Count, ...] = ()  # px, shorter sides that are looked at; none: data.short_side
+    # Regions of all looks are scored in each of them and the mean counts; false: each scores its own.
+    shared_regions: bool = False
     refine: Annotated[int, Field(ge=0, le=5)] = 0  # times that found boxes are taken as regions again; the paper: 1
     soft_nms: Literal["linear", "gaussian"] | None = None  # null: NMS; linear from model.head.nms_iou on
     box_voting: Annotated[float, Field(gt=0, le=1)] | None = None  # IoU of the boxes that are averaged; the paper: 0.5

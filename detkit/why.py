@@ -120,7 +120,7 @@ def _trace(detector: Detector, batch: Batch) -> tuple[Regions, DetectionRule]:
 def _trace_two_stage(detector: TwoStageDetector, batch: Batch) -> Regions:
     features = detector.extract(batch)
     proposals, real = detector.proposals.propose(features, batch)
-    scores, refined = (of_image[0][real[0]] for of_image in detector.head.score(features, proposals))
+    scores, refined = (of_image[0][real[0]] for of_image in detector.head.score(features, proposals, batch.sizes))
     num_classes = scores.shape[1] - 1
     boxes = refined.expand(-1, num_classes, -1).reshape(-1, 4)
     clipped = box_ops.clip(boxes, batch.sizes[0], detector.head.inclusive)

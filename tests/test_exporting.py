@@ -45,6 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "pool": {"kind": "roi_align", "sampling": 0},
         "rpn": RPN,
         "head": {"class_agnostic": True},
+        "global_context": True,
     },
     "max": {
         "kind": "fast_rcnn",

@@ -1,61 +1,34 @@
 """Detecting with more than one look: other sizes, the mirrored picture, several detectors, regions scored again.
 
-A view is one detector that looks at the picture in one size, mirrored or not. The scored boxes of all views are united
-before suppression, in px of the first view:
+A view is one detector that looks at the picture in one size, mirrored or not (views.py). All boxes are in px of what
+the first view sees, and all views' boxes go through one suppression:
 
 picture -> each view: resize, mirror -> features -> proposals -> region head, again on refined boxes -> mapped back
         -> united -> NMS or soft-NMS -> box voting -> detections
 
+With shared regions the views meet earlier: their proposals are united, each view's head scores all of them, and scores
+and boxes are averaged (He et al. 2016, appendix B, "ensemble").
+
 B images, K regions an image, N scored boxes, C classes. Everything here works on detectors as they were trained.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from detkit.data.loader import collate
-from detkit.data.transforms import Resize
-from detkit.detectors.two_stage import TwoStageDetector
+from detkit.detectors.views import View
+from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import RoIHead
 from detkit.ops import boxes as box_ops
 from detkit.ops.suppression import Decay, soft_nms_by_class, vote
-from detkit.structures import Batch, Clock, Detections, Features, Sample, no_clock
+from detkit.structures import Batch, Clock, Detections, Features, no_clock
 
 Candidates = tuple[Tensor, Tensor, Tensor]  # boxes (N, 4), scores (N,), labels (N,); a score of 0 is padding
-
-
-@dataclass(frozen=True)
-class View:
-    """One detector's look at pictures."""
-
-    detector: TwoStageDetector
-    resize: Resize
-    mirrored: bool
-    labels: tuple[int, ...]  # for each class of the detector the label it gets
-
-    def see(self, batch: Batch) -> Batch:
-        """A batch of pictures as they are stored, as the detector is to see them."""
-        return collate([self._sample(batch, i) for i in range(len(batch))]).to(batch.images.device)
-
-    def _sample(self, batch: Batch, image: int) -> Sample:
-        height, width = batch.sizes[image].tolist()
-        pixels = batch.images[image, :, :height, :width].cpu()
-        proposals = None if batch.proposals is None else batch.proposals[image].cpu()
-        sample = self.resize(Sample(batch.image_ids[image], pixels, (height, width), proposals=proposals))
-        if not self.mirrored:
-            return sample
-        proposals = None if sample.proposals is None else mirror(sample.proposals, sample.image.shape[2])
-        return replace(sample, image=sample.image.flip(2), proposals=proposals)
-
-    def candidates(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor, goal: Tensor) -> Candidates:
-        """The scored boxes (RoIHead.candidates) in a picture of `size` (2,), in px of one of `goal` (2,) unmirrored."""
-        found, likelihoods, labels = self.detector.head.candidates(scores, boxes, real, size)
-        if self.mirrored:
-            found = mirror(found, int(size[1]))
-        found = found * (goal / size).flip(0).repeat(2).to(found.dtype)
-        return found, likelihoods, torch.tensor(self.labels, device=labels.device)[labels]
+Regions = tuple[Tensor, Tensor]  # boxes (B, K, 4), which are real (B, K) bool
+Scored = tuple[Tensor, Tensor, Tensor]  # scores (B, K, C + 1), boxes (B, K, C or 1, 4), which are real (B, K) bool
+Scorer = Callable[[Tensor], tuple[Tensor, Tensor]]  # boxes (B, K, 4) -> scores and boxes as of RoIHead.score
 
 
 @dataclass(frozen=True)
@@ -89,9 +62,19 @@ class TestTimeDetector:
 
     __test__ = False  # no test, whatever pytest takes its name for
 
-    def __init__(self, views: Sequence[View], merging: Merging = Merging(), refinements: int = 0) -> None:
-        """`refinements`: how often the boxes found are taken as regions again."""
+    def __init__(
+        self,
+        views: Sequence[View],
+        merging: Merging = Merging(),
+        refinements: int = 0,
+        shared_regions: bool = False,
+    ) -> None:
+        """`refinements`: how often the boxes found are taken as regions again.
+
+        `shared_regions`: every view scores the regions of all of them, and the mean counts.
+        """
         self.views, self.merging, self.refinements = tuple(views), merging, refinements
+        self.shared_regions = shared_regions
 
     @property
     def head(self) -> RoIHead:
@@ -112,48 +95,84 @@ class TestTimeDetector:
                 for view, features, one in zip(views, maps, seen, strict=True)
             ]
         with clock("regions"):
-            scored = [
-                score(view.detector.head, features, boxes, real, one.sizes, self.refinements)
-                for view, features, (boxes, real), one in zip(views, maps, regions, seen, strict=True)
-            ]
+            score = self._score_together if self.shared_regions else self._score_apart
+            candidates = score(seen, maps, regions)
         with clock("nms"):
-            return [self._merge(seen, scored, image, batch.original_sizes[image]) for image in range(len(batch))]
-
-    def _merge(
-        self, seen: Sequence[Batch], scored: Sequence[tuple[Tensor, Tensor, Tensor]], image: int, original: Tensor
-    ) -> Detections:
-        size = seen[0].sizes[image]
-        parts = [
-            view.candidates(scores[image], boxes[image], real[image], one.sizes[image], size)
-            for view, one, (scores, boxes, real) in zip(self.views, seen, scored, strict=True)
+            merged = [self.merging(self.head, of_image) for of_image in candidates]
+        scale = (batch.original_sizes / seen[0].sizes).flip(1).repeat(1, 2)  # (B, 4): x, y, x, y
+        return [
+            Detections((boxes * scale[i].to(boxes.dtype)).cpu(), scores.cpu(), labels.cpu())
+            for i, (boxes, scores, labels) in enumerate(merged)
         ]
-        boxes, scores, labels = (torch.cat(column) for column in zip(*parts, strict=True))
-        boxes, scores, labels = self.merging(self.head, (boxes, scores, labels))
-        boxes = boxes * (original / size).flip(0).repeat(2).to(boxes.dtype)
-        return Detections(boxes.cpu(), scores.cpu(), labels.cpu())
+
+    def _score_apart(
+        self, seen: Sequence[Batch], maps: Sequence[Features], regions: Sequence[Regions]
+    ) -> list[Candidates]:
+        """Each image's scored boxes of all views, each of its own regions."""
+        parts: list[list[Candidates]] = [[] for _ in range(len(seen[0]))]
+        for view, one, features, own in zip(self.views, seen, maps, regions, strict=True):
+            head, labels = view.detector.head, torch.tensor(view.labels, device=one.sizes.device)
+            scorer = _scorer(head, features, one.sizes)
+            scored = refined(scorer, own, one.sizes, head.inclusive, self.refinements)
+            for image, (boxes, scores, classes) in enumerate(_candidates(head, scored, one.sizes)):
+                size, goal = one.sizes[image, None], seen[0].sizes[image, None]
+                parts[image].append((view.back(boxes[None], size, goal)[0], scores, labels[classes]))
+        return [_united(of_image) for of_image in parts]
+
+    def _score_together(
+        self, seen: Sequence[Batch], maps: Sequence[Features], regions: Sequence[Regions]
+    ) -> list[Candidates]:
+        """Each image's boxes of the united regions, with the mean of the scores and the boxes that the views give."""
+        sizes = seen[0].sizes
+
+        def mean_score(boxes: Tensor) -> tuple[Tensor, Tensor]:
+            opinions = []
+            for view, one, features in zip(self.views, seen, maps, strict=True):
+                scores, found = view.detector.head.score(features, view.into(boxes, sizes, one.sizes), one.sizes)
+                opinions.append(view.in_order(scores, view.back(found, one.sizes, sizes)))
+            all_scores, all_boxes = zip(*opinions, strict=True)
+            return torch.stack(all_scores).mean(dim=0), torch.stack(all_boxes).mean(dim=0)
+
+        scored = refined(mean_score, self._unite(seen, regions), sizes, self.head.inclusive, self.refinements)
+        return _candidates(self.head, scored, sizes)
+
+    def _unite(self, seen: Sequence[Batch], regions: Sequence[Regions]) -> Regions:
+        """The regions of all views in px of the first; those that came with the pictures are the same in each."""
+        own = [0] + [
+            i for i, view in enumerate(self.views) if i and not isinstance(view.detector.proposals, FileProposals)
+        ]
+        boxes = [self.views[i].back(regions[i][0], seen[i].sizes, seen[0].sizes) for i in own]
+        return torch.cat(boxes, dim=1), torch.cat([regions[i][1] for i in own], dim=1)
 
 
-def score(
-    head: RoIHead, features: Features, regions_BK4: Tensor, real: Tensor, sizes: Tensor, refinements: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The head's scores and boxes of the regions, and of what they become in each of the `refinements` after that.
+def refined(scorer: Scorer, regions: Regions, sizes: Tensor, inclusive: bool, refinements: int) -> Scored:
+    """What the scorer says of the regions, and of what they become in each of the `refinements` after that.
 
     A region goes on as the box of its likeliest class (He et al. 2016, appendix B, "box refinement": there once, and
-    the 300 new boxes are united with the 300 old ones, as here). `real` (B, K), `sizes` (B, 2) px; all results have
-    K * (refinements + 1) regions an image: (B, ., C + 1), (B, ., C or 1, 4), (B, .).
+    the 300 new boxes are united with the 300 old ones, as here). `sizes` (B, 2) px; results have K * (refinements + 1)
+    regions an image.
     """
-    found = [head.score(features, regions_BK4)]
+    boxes_BK4, real = regions
+    found = [scorer(boxes_BK4)]
     for _ in range(refinements):
         scores, boxes = found[-1]
         likeliest = scores[..., :-1].argmax(dim=2)  # (B, K)
-        column = torch.zeros_like(likeliest) if head.class_agnostic else likeliest
+        column = torch.zeros_like(likeliest) if boxes.shape[2] == 1 else likeliest
         best = boxes.gather(2, column[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
-        found.append(head.score(features, box_ops.clip(best, sizes[:, None], head.inclusive)))
+        found.append(scorer(box_ops.clip(best, sizes[:, None], inclusive)))
     scores, boxes = (torch.cat(column, dim=1) for column in zip(*found, strict=True))
     return scores, boxes, real.repeat(1, refinements + 1)
 
 
-def mirror(boxes: Tensor, width: int) -> Tensor:
-    """Boxes (N, 4) of a picture of `width` px in the picture seen in a mirror."""
-    x1, y1, x2, y2 = boxes.unbind(dim=-1)
-    return torch.stack([width - x2, y1, width - x1, y2], dim=-1)
+def _scorer(head: RoIHead, features: Features, sizes: Tensor) -> Scorer:
+    return lambda boxes: head.score(features, boxes, sizes)
+
+
+def _candidates(head: RoIHead, scored: Scored, sizes: Tensor) -> list[Candidates]:
+    scores, boxes, real = scored
+    return [head.candidates(scores[i], boxes[i], real[i], sizes[i]) for i in range(len(sizes))]
+
+
+def _united(parts: Sequence[Candidates]) -> Candidates:
+    boxes, scores, labels = (torch.cat(column) for column in zip(*parts, strict=True))
+    return boxes, scores, labels

@@ -45,7 +45,7 @@ class TwoStageDetector(nn.Module):
         with clock("proposals"):
             proposals, real = self.proposals.propose(features, batch)
         with clock("regions"):
-            scores, boxes = self.head.score(features, proposals)
+            scores, boxes = self.head.score(features, proposals, batch.sizes)
         with clock("nms"):
             chosen = [self.head.select(scores[i], boxes[i], real[i], batch.sizes[i]) for i in range(len(batch))]
             found_boxes, found_scores, found_labels = zip(*chosen, strict=True)

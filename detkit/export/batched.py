@@ -47,7 +47,7 @@ class BatchedDetector(nn.Module):
             regions, real = self._propose(features, sizes)
         else:
             regions, real = proposals, box_ops.long_enough(proposals, 0)
-        scores, refined = self.detector.head.score(features, regions)
+        scores, refined = self.detector.head.score(features, regions, sizes)
         boxes, scores, labels = self._select(scores, refined, real, sizes)
         scale = (original_sizes / sizes).flip(1).repeat(1, 2)  # (B, 4): x, y, x, y
         return boxes * scale[:, None].to(boxes.dtype), scores, labels

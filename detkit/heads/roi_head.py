@@ -52,20 +52,24 @@ class RoIHead(nn.Module):
         rule: DetectionRule,
         regions_at_once: int | None = None,
         inclusive: bool = False,
+        global_context: bool = False,
     ) -> None:
         """`box_std`: offsets are learned divided by it; `class_agnostic`: one box a region instead of one a class.
 
         `regions_at_once`: regions that go through the tail together when detecting; None: all of a batch.
-        `inclusive`: boxes are decoded and clipped as Fast R-CNN's code does (ops/boxes.py).
+        `inclusive`: boxes are decoded and clipped as Fast R-CNN's code does (ops/boxes.py). `global_context`: the whole
+        picture goes through pool and tail as one more region, and its vector stands behind that of each region when
+        it is scored (He et al. 2016, appendix B).
         """
         super().__init__()
         self.pool, self.tail = pool, tail
         self.num_classes, self.class_agnostic = num_classes, class_agnostic
         self.settings, self.rule, self.regions_at_once = training, rule, regions_at_once
-        self.inclusive = inclusive
+        self.inclusive, self.global_context = inclusive, global_context
         self.register_buffer("box_std", torch.tensor(box_std), persistent=False)
-        self.classifier = nn.Linear(tail_dim, num_classes + 1)
-        self.regressor = nn.Linear(tail_dim, 4 * (1 if class_agnostic else num_classes))
+        length = 2 * tail_dim if global_context else tail_dim
+        self.classifier = nn.Linear(length, num_classes + 1)
+        self.regressor = nn.Linear(length, 4 * (1 if class_agnostic else num_classes))
         nn.init.normal_(self.classifier.weight, std=0.01)  # Fast R-CNN, section 2.3
         nn.init.normal_(self.regressor.weight, std=0.001)
         nn.init.zeros_(self.classifier.bias)
@@ -79,7 +83,8 @@ class RoIHead(nn.Module):
             for boxes, target, size in zip(proposals, batch.targets, batch.sizes, strict=True)
         ]
         labels, goals = (torch.cat([d[i] for d in drawn]) for i in (1, 2))  # (R,) (R, 4)
-        logits, offsets = self.predict(features, as_regions([d[0] for d in drawn]))
+        context = self.context(features, batch.sizes)
+        logits, offsets = self.predict(features, as_regions([d[0] for d in drawn]), context)
         foreground = (labels < self.num_classes).nonzero().flatten()
         column = torch.zeros_like(labels) if self.class_agnostic else labels
         box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], self.settings.smooth_l1_beta)
@@ -88,20 +93,31 @@ class RoIHead(nn.Module):
             "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
         }
 
-    def predict(self, features: Features, regions_R5: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4)."""
-        pooled = self.pool(features, regions_R5).to(memory_format=torch.channels_last)
-        regions_RD = self.tail(pooled)
+    def context(self, features: Features, sizes: Tensor) -> Tensor | None:
+        """What the head knows of each picture as a whole (B, D); None without global context. `sizes` (B, 2) px."""
+        if not self.global_context:
+            return None
+        image = torch.arange(sizes.shape[0], device=sizes.device)[:, None]
+        corner = torch.zeros_like(sizes)
+        return self._embed(features, torch.cat([image, corner, sizes.flip(1)], dim=1).float())
+
+    def predict(self, features: Features, regions_R5: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4); `context` as of the pictures' `context`."""
+        regions_RD = self._embed(features, regions_R5)
+        if context is not None:
+            regions_RD = torch.cat([regions_RD, context[regions_R5[:, 0].long()]], dim=1)
         logits, offsets = self.classifier(regions_RD), self.regressor(regions_RD)
         return logits.float(), offsets.float().view(logits.shape[0], -1, 4)
 
-    def score(self, features: Features, boxes_BK4: Tensor) -> tuple[Tensor, Tensor]:
-        """Class probabilities (B, K, C + 1) and refined boxes (B, K, C or 1, 4) of the regions."""
+    def score(self, features: Features, boxes_BK4: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """Class probabilities (B, K, C + 1) and refined boxes (B, K, C or 1, 4) of the regions; `sizes` (B, 2) px."""
         batch, count, _ = boxes_BK4.shape
         image = torch.arange(batch, device=boxes_BK4.device, dtype=boxes_BK4.dtype).view(-1, 1, 1)
         regions = torch.cat([image.expand(-1, count, 1), boxes_BK4], dim=2).view(-1, 5)
         parts = (regions,) if self.regions_at_once is None else torch.split(regions, self.regions_at_once)
-        logits, offsets = (torch.cat(p) for p in zip(*(self.predict(features, part) for part in parts), strict=True))
+        context = self.context(features, sizes)
+        scored = [self.predict(features, part, context) for part in parts]
+        logits, offsets = (torch.cat(column) for column in zip(*scored, strict=True))
         refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std, self.inclusive)
         return logits.softmax(dim=1).view(batch, count, -1), refined.view(batch, count, -1, 4)
 
@@ -131,6 +147,10 @@ class RoIHead(nn.Module):
         final[kept] = scores[kept]
         final, best = final.topk(min(self.rule.max_detections, final.shape[0]))
         return boxes[best], final, labels[best]
+
+    def _embed(self, features: Features, regions_R5: Tensor) -> Tensor:
+        """The tail's vectors (R, D)."""
+        return torch.as_tensor(self.tail(self.pool(features, regions_R5).to(memory_format=torch.channels_last)))
 
     @torch.no_grad()
     def _sample(self, proposals: Tensor, target: Target, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,8 +17,9 @@ from detkit.build import build_detector, build_staged_detector
 from detkit.config import ConfigError, parse_config, parse_test_time
 from detkit.data.loader import collate
 from detkit.data.transforms import Resize
-from detkit.detectors.test_time import Merging, TestTimeDetector, View, mirror, score
+from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
+from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
@@ -124,6 +125,8 @@ def test_two_equal_views_are_one(detector: TwoStageDetector) -> None:
     """NMS drops what is found twice; boxes that vote for themselves twice stay where they are."""
     view = View(detector, RESIZE, False, PLAIN)
     assert_same(TestTimeDetector([view, view]).detect(collate(pictures())), plain(detector, pictures()))
+    shared = TestTimeDetector([view, view], shared_regions=True)
+    assert_same(shared.detect(collate(pictures())), plain(detector, pictures()))
     voting = Merging(voting_iou=0.999)
     twice = TestTimeDetector([view, view], voting).detect(collate(pictures()))
     assert_same(twice, plain(detector, pictures()), px=1e-3)
@@ -158,6 +161,59 @@ def test_a_batch_is_one_by_one(detector: TwoStageDetector) -> None:
     assert not torch.equal(alone[0].scores, alone[1].scores)
 
 
+def test_shared_regions_have_the_mean_of_all_opinions(detector: TwoStageDetector) -> None:
+    """One picture, seen directly and in a mirror: every step by hand."""
+    sample, (height, width) = pictures()[0], (64, 85)
+    straight = collate([RESIZE(sample)])
+    turned = replace(straight, images=straight.images.flip(3))
+    assert straight.sizes.tolist() == [[height, width]]
+    maps = [detector.extract(straight), detector.extract(turned)]
+    (own, real), (other, other_real) = (
+        detector.proposals.propose(features, straight) for features in maps
+    )  # sizes are the same
+    regions = torch.cat([own, mirror(other, width)], dim=1)
+    one, one_boxes = detector.head.score(maps[0], regions, straight.sizes)
+    two, two_boxes = detector.head.score(maps[1], mirror(regions, width), straight.sizes)
+    scores, boxes = (one + two) / 2, (one_boxes + mirror(two_boxes, width)) / 2
+    both_real = torch.cat([real, other_real], dim=1)
+    wanted_boxes, wanted, labels = detector.head.select(scores[0], boxes[0], both_real[0], straight.sizes[0])
+    views = [View(detector, RESIZE, flip, PLAIN) for flip in (False, True)]
+    found = TestTimeDetector(views, shared_regions=True).detect(collate([sample]))[0]
+    assert found.labels.tolist() == labels[wanted > 0].tolist() and len(found) > 5
+    torch.testing.assert_close(found.scores, wanted[wanted > 0], atol=1e-5, rtol=0)
+    scale = torch.tensor([sample.original_size[1] / width, sample.original_size[0] / height] * 2)
+    torch.testing.assert_close(found.boxes, wanted_boxes[wanted > 0] * scale, atol=1e-3, rtol=0)
+
+
+def test_shared_regions_are_refined_as_any(detector: TwoStageDetector) -> None:
+    view = View(detector, RESIZE, False, PLAIN)
+    alone = TestTimeDetector([view], refinements=1).detect(collate(pictures()))
+    shared = TestTimeDetector([view, view], refinements=1, shared_regions=True).detect(collate(pictures()))
+    assert_same(shared, alone, px=1e-3)
+
+
+def test_shared_regions_take_labels_by_name(detector: TwoStageDetector) -> None:
+    """The same detector twice, once with its classes swapped: half the score for each class that is not the other's."""
+    batch = collate(pictures()[:1])
+    same = TestTimeDetector([View(detector, RESIZE, False, PLAIN)]).detect(batch)[0]
+    views = [View(detector, RESIZE, False, labels) for labels in (PLAIN, (1, 0))]
+    mixed = TestTimeDetector(views, shared_regions=True).detect(batch)[0]
+    assert float(mixed.scores[0]) < float(same.scores[0])
+    # Whatever a region is to one view as class 0 it is to the other as class 1: both classes have equal scores.
+    zero, one = (mixed.scores[mixed.labels == label][:3] for label in PLAIN)
+    torch.testing.assert_close(zero, one, atol=1e-5, rtol=0)
+
+
+def test_regions_that_came_with_the_pictures_are_shared_once(changed: Callable[[Change], Path]) -> None:
+    fast = detkit.load(changed(as_fast), device="cpu").detector
+    assert isinstance(fast, TwoStageDetector)
+    view = View(fast, RESIZE, False, PLAIN)
+    looking = TestTimeDetector([view, view], shared_regions=True)
+    seen = [view.see(collate(pictures(proposals=True)))] * 2
+    regions = [fast.proposals.propose(torch.zeros(0), one) for one in seen]
+    assert looking._unite(seen, regions)[0].shape == (3, 5, 4)
+
+
 # Merging and refining
 
 
@@ -188,33 +244,31 @@ def test_nothing_found_stays_nothing(detector: TwoStageDetector, merging: Mergin
     assert boxes.shape == (0, 4) and scores.shape == labels.shape == (0,)
 
 
-class Head:
+class Scorer:
     """Class 1 is likeliest everywhere; its box is the region, moved by 2 px to the right. Class 0's is empty."""
-
-    class_agnostic, inclusive = False, False
 
     def __init__(self) -> None:
         self.asked: list[Tensor] = []
 
-    def score(self, features: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         self.asked.append(boxes)
         scores = torch.tensor([0.1, 0.3, 0.6]).expand(*boxes.shape[:2], 3)
         return scores, torch.stack([boxes * 0, boxes + torch.tensor([2.0, 0, 2, 0])], dim=2)
 
 
 def test_refining_scores_the_boxes_of_the_likeliest_class_again() -> None:
-    head, sizes = Head(), torch.tensor([[20, 13]])
-    regions, real = torch.tensor([[[0.0, 0, 10, 10], [0, 5, 4, 9]]]), torch.tensor([[True, False]])
-    scores, boxes, still = score(head, torch.zeros(1), regions, real, sizes, refinements=2)  # type: ignore[arg-type]
-    assert [asked[0].tolist() for asked in head.asked] == [
+    scorer, sizes = Scorer(), torch.tensor([[20, 13]])
+    regions = torch.tensor([[[0.0, 0, 10, 10], [0, 5, 4, 9]]]), torch.tensor([[True, False]])
+    scores, boxes, still = refined(scorer, regions, sizes, inclusive=False, refinements=2)
+    assert [asked[0].tolist() for asked in scorer.asked] == [
         [[0, 0, 10, 10], [0, 5, 4, 9]],
         [[2, 0, 12, 10], [2, 5, 6, 9]],
         [[4, 0, 13, 10], [4, 5, 8, 9]],  # cut at 13 px
     ]
     assert scores.shape == (1, 6, 3) and boxes.shape == (1, 6, 2, 4)
-    assert torch.equal(boxes[0, :, 1], torch.cat([asked[0] for asked in head.asked]) + torch.tensor([2.0, 0, 2, 0]))
+    assert torch.equal(boxes[0, :, 1], torch.cat([asked[0] for asked in scorer.asked]) + torch.tensor([2.0, 0, 2, 0]))
     assert still.tolist() == [[True, False] * 3]
-    once, _, _ = score(head, torch.zeros(1), regions, real, sizes, refinements=0)  # type: ignore[arg-type]
+    once, _, _ = refined(scorer, regions, sizes, inclusive=False, refinements=0)
     assert once.shape == (1, 2, 3)
 
 
@@ -232,6 +286,7 @@ def test_refining_finds_at_least_as_sure_boxes(detector: TwoStageDetector) -> No
     [
         ([], c.TestTime()),
         (["flip=true", "scales=[480,600,768]"], c.TestTime(flip=True, scales=(480, 600, 768))),
+        (["flip=true", "shared_regions=true"], c.TestTime(flip=True, shared_regions=True)),
         (
             ["soft_nms=linear", "box_voting=0.5", "refine=1"],
             c.TestTime(refine=1, soft_nms="linear", box_voting=0.5),

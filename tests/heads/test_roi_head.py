@@ -39,10 +39,21 @@ def head(
     class_agnostic: bool = False,
     training: HeadTraining = TRAINING,
     rule: DetectionRule = RULE,
+    global_context: bool = False,
 ) -> RoIHead:
     torch.manual_seed(0)
     tail = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return RoIHead(RecordingPool(), tail, CHANNELS, num_classes, class_agnostic, STD, training, rule)
+    return RoIHead(
+        RecordingPool(),
+        tail,
+        CHANNELS,
+        num_classes,
+        class_agnostic,
+        STD,
+        training,
+        rule,
+        global_context=global_context,
+    )
 
 
 def silent(model: RoIHead) -> RoIHead:
@@ -155,7 +166,8 @@ PICTURES: dict[str, tuple[list[list[Box]], list[Target]]] = {
 def test_losses_are_finite_and_reach_every_parameter(
     proposals: list[list[Box]], targets: list[Target], class_agnostic: bool, background_iou: tuple[float, float]
 ) -> None:
-    model = head(2, class_agnostic, replace(TRAINING, background_iou=background_iou))
+    training = replace(TRAINING, background_iou=background_iou)
+    model = head(2, class_agnostic, training, global_context=class_agnostic)
     losses = loss(model, proposals, targets)
     assert set(losses) == {"head_class", "head_box"} and losses["head_class"].item() > 0
     (losses["head_class"] + losses["head_box"]).backward()
@@ -184,7 +196,7 @@ def test_score_moves_each_region_by_its_offsets_in_deviations(class_agnostic: bo
     model = silent(head(2, class_agnostic))
     model.regressor.bias.data[-4:] = torch.tensor([1.0, -2.0, math.log(2) / 0.2, 0])  # of the last class, or the only
     boxes = torch.tensor([[[10.0, 20, 30, 60], [0, 0, 10, 10]]])
-    probabilities, refined = model.score(torch.zeros(1, CHANNELS, 4, 4), boxes)
+    probabilities, refined = model.score(torch.zeros(1, CHANNELS, 4, 4), boxes, torch.tensor([SIZE]))
     torch.testing.assert_close(probabilities, torch.full((1, 2, 3), 1 / 3))
     assert refined.shape == (1, 2, 1 if class_agnostic else 2, 4)
     # 20 x 40 px round (20, 40): 0.1 of the width to the right, 0.2 of the height up, twice as wide: 40 x 40 round
@@ -194,15 +206,39 @@ def test_score_moves_each_region_by_its_offsets_in_deviations(class_agnostic: bo
         torch.testing.assert_close(refined[0, :, 0], boxes[0])
 
 
-def test_score_of_a_batch_is_one_by_one() -> None:
-    model = head()
+@pytest.mark.parametrize("global_context", [False, True])
+@pytest.mark.parametrize("at_once", [None, 4])
+def test_score_of_a_batch_is_one_by_one(global_context: bool, at_once: int | None) -> None:
+    model = head(global_context=global_context)
+    model.regions_at_once = at_once
     maps, boxes = torch.randn(3, CHANNELS, 4, 4) * 50, torch.rand(3, 5, 4) * 20 + torch.tensor([0.0, 0, 30, 30])
-    together = model.score(maps, boxes)
+    sizes = torch.tensor([SIZE, (32, 64), (64, 40)])
+    together = model.score(maps, boxes, sizes)
     for i in range(3):
-        alone = model.score(maps[i : i + 1], boxes[i : i + 1])
+        alone = model.score(maps[i : i + 1], boxes[i : i + 1], sizes[i : i + 1])
         torch.testing.assert_close((together[0][i], together[1][i]), (alone[0][0], alone[1][0]))
     assert not torch.allclose(together[0][0], together[0][1])
     torch.testing.assert_close(together[0].sum(dim=2), torch.ones(3, 5))
+
+
+def test_global_context_stands_behind_each_region() -> None:
+    model = silent(head(2, class_agnostic=True, global_context=True))
+    # Each class looks at one channel of the whole picture alone: 2 x 4 cells of the first, all 16 of the second.
+    model.classifier.weight.data[:2, CHANNELS : CHANNELS + 2] = torch.eye(2)
+    maps = torch.zeros(2, CHANNELS, 4, 4)
+    maps[0, 0, :2], maps[0, 0, 2:], maps[1, 1] = 3, 100, 2  # 100: padding below the first picture
+    sizes = torch.tensor([(32, 64), SIZE])
+    boxes = torch.tensor([[[0.0, 0, 5, 5], [30, 20, 40, 30]]]).expand(2, -1, -1)
+    probabilities, _ = model.score(maps, boxes, sizes)
+    expected = torch.tensor([[3.0, 0, 0], [0, 2, 0]]).softmax(dim=1)
+    torch.testing.assert_close(probabilities, expected[:, None].expand(-1, 2, -1))
+    assert isinstance(model.pool, RecordingPool) and len(model.pool.regions) == 4  # the regions were pooled last
+
+
+def test_regions_are_not_scored_by_their_context_alone() -> None:
+    model = head(2, global_context=True)
+    scores, _ = model.score(torch.randn(1, CHANNELS, 4, 4) * 50, torch.rand(1, 3, 4) * 20 + 20, torch.tensor([SIZE]))
+    assert len(scores[0].unique(dim=0)) == 3
 
 
 SIZE_30_35 = torch.tensor([30, 35])  # height, width
