@@ -16,10 +16,10 @@ from urllib.parse import unquote, urlsplit
 from detkit.console import track
 from detkit.data.pictures import OpenPicture, is_address, open_picture, pictures_below
 from detkit.data.video import VIDEO_SUFFIXES, Film, FilmWriter, open_film
-from detkit.engine.checkpoint import written_whole
 from detkit.engine.interrupt import StopRequest, stop_between_steps
 from detkit.predictor import Predictor, in_groups
 from detkit.results import Result, write_picture
+from detkit.whole_file import PARTIAL, written_whole
 
 TABLE = "detections.json"
 _NOT_FOR_NAMES = re.compile(r"[^\w.-]+")
@@ -109,7 +109,7 @@ def claim_folder(out: Path, inputs: Sequence[Input]) -> None:
         raise ValueError(f"{out}: is a file; name a folder")
     out.mkdir(parents=True, exist_ok=True)
     ours = {TABLE, *_listed_files(out / TABLE)} & {TABLE, *(one.output for one in inputs)}
-    others = sorted(p.name for p in out.iterdir() if p.name not in ours and not p.name.startswith(f"{TABLE}.partial-"))
+    others = sorted(p.name for p in out.iterdir() if p.name not in ours and not p.name.startswith(f"{TABLE}{PARTIAL}"))
     if others or ((out / TABLE).exists() and not _listed_files(out / TABLE)):
         names = ", ".join(others[:3]) or TABLE
         raise ValueError(f"{out}: holds files that this call would not write ({names}); name a new folder with --out")

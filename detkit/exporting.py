@@ -19,7 +19,7 @@ from torch import Tensor
 from detkit.backbones.multi_scale import MultiScale
 from detkit.config import parse_config
 from detkit.detectors.two_stage import TwoStageDetector
-from detkit.engine.checkpoint import load_model, save_safetensors, written_whole
+from detkit.engine.checkpoint import load_model, save_safetensors
 from detkit.export.agreement import Agreement, compare
 from detkit.export.batched import AXES, BatchedDetector
 from detkit.export.quiet import quiet
@@ -29,6 +29,7 @@ from detkit.predictor import MIN_SCORE, Picture, Predictor
 from detkit.results import Result
 from detkit.sections import RCNN, Config, FasterRCNN, SPPNet
 from detkit.structures import Batch, Clock, Detections, no_clock
+from detkit.whole_file import written_whole
 
 FORMAT = "1"
 ABOUT = "detkit.json"  # in a .pt2

@@ -34,12 +34,13 @@ from detkit.reports.overview import overview
 from detkit.sections import RCNN, Config, FolderData, SPPNet
 from detkit.session import Session
 from detkit.staged_training import FEATURES, FINETUNE, REGRESSORS, SVMS, train_staged
+from detkit.whole_file import PARTIAL, written_whole
 
 # A run may go on with other values of these.
 HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every", "published"}
 WEIGHT_FILES = ("checkpoint.pt", "model.pt", *(f"{phase}/checkpoint.pt" for phase in (FINETUNE, *PHASES)))
 # Without any of these nothing was trained yet, and the config may change.
-PARTIAL_FILES = "*.partial-*"
+PARTIAL_FILES = f"*{PARTIAL}*"
 RUN_FILES = (
     *("config.yaml", *WEIGHT_FILES, SVMS, REGRESSORS, "log.jsonl", stages.FILE),
     *("events.out.tfevents.*", "not_finite_rank*.json", PARTIAL_FILES),
@@ -187,7 +188,8 @@ def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob(PARTIAL_FILES):  # a kill while writing left them
         file.unlink()
-    written.write_text(config.to_yaml())
+    with written_whole(written) as partial:
+        partial.write_text(config.to_yaml())
 
 
 def _clear(folder: Path) -> None:

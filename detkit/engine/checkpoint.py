@@ -1,23 +1,21 @@
 """The files of a run that hold weights: checkpoint.pt to go on training, model.pt to detect.
 
-Both are plain containers of tensors, numbers and strings, read with torch's safe loader, and are written under a
-partial name and renamed, so that a kill at any moment leaves the old file or the new one. What is in a model.pt can
-also stand in a file of safetensors, for programs that have no torch.
+Both are plain containers of tensors, numbers and strings, read with torch's safe loader. What is in a model.pt can also
+stand in a file of safetensors, for programs that have no torch.
 """
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from detkit.whole_file import written_whole
 
 MODEL_FORMAT = 1
 SAFETENSORS = ".safetensors"  # by its suffix the file is known
@@ -37,24 +35,6 @@ def save(content: Mapping[str, Any], path: Path) -> None:
     """Write `content` whole or not at all. Raises OSError where there is no room for it."""
     with written_whole(path) as partial, partial.open("wb") as file:
         torch.save(dict(content), file)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A name to write under, renamed to `path` when all is on the disk. Raises OSError where there is no room."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (RuntimeError, SafetensorError) as error:  # these writers have no other word for a disk that is full
-        free = shutil.disk_usage(path.parent).free / 1e6
-        raise OSError(
-            f"{path}: could not be written, with {free:.0f} MB free on its disk; what was there is kept"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from detkit.whole_file import written_whole
+
 
 class RunLog:
     """Writes from the main process; on a resumed run, what was logged after `start` steps is taken back first."""
@@ -14,7 +16,8 @@ class RunLog:
     def __init__(self, folder: Path, start: int) -> None:
         self.path = folder / "log.jsonl"
         kept = [row for row in read_log(self.path) if row["step"] <= start]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        with written_whole(self.path) as partial:
+            partial.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a", buffering=1)
         self._board = SummaryWriter(str(folder), purge_step=start + 1)
 

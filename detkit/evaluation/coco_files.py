@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from detkit.data.ground_truth import Floats, GroundTruth, Ints
 from detkit.evaluation.rows import gather_detections, ranks
 from detkit.structures import Detections
+from detkit.whole_file import written_whole
 
 WRITTEN_AT_ONCE = 10_000  # detections: some megabytes as Python objects
 
@@ -62,16 +62,11 @@ def write_results(path: Path, detections: Mapping[str, Detections], truth: Groun
     """
     rows = ResultRows.of(detections, truth)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            file.write(b"[")
-            for number, text in enumerate(_texts(rows, truth)):
-                file.write(b",\n" + text if number else text)
-            file.write(b"]\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("wb") as file:
+        file.write(b"[")
+        for number, text in enumerate(_texts(rows, truth)):
+            file.write(b",\n" + text if number else text)
+        file.write(b"]\n")
 
 
 def read_results(path: Path, truth: GroundTruth) -> dict[str, Detections]:

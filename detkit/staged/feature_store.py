@@ -1,10 +1,9 @@
 """Features of boxes on disk: one safetensors file an image, whole or not there, so that a stopped extraction goes on.
 
-A file is written under a partial name and renamed; it holds the id of its image, so that no other file passes for it.
+A file holds the id of its image, so that no other file passes for it.
 """
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from detkit.whole_file import PARTIAL, written_whole
+
 SUFFIX = ".safetensors"
-PARTIAL = ".partial-"  # and the process that writes
 
 
 class FeatureStore:
@@ -40,24 +40,10 @@ class FeatureStore:
 
         Raises OSError where there is no room.
         """
-        path = self._path(image_id)
-        partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
         # The format takes neither strides nor tensors that share memory.
         copies = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-        try:
-            with partial.open("wb") as file:
-                file.write(save(copies, metadata={"image_id": image_id}))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError as error:
-            free = shutil.disk_usage(self.folder).free / 1e6
-            raise OSError(
-                f"{path}: features of image {image_id} could not be written ({error.strerror}), with {free:.0f} MB "
-                "free on its disk; the images written before are kept"
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with written_whole(self._path(image_id)) as partial:
+            partial.write_bytes(save(copies, metadata={"image_id": image_id}))
 
     def read(self, image_id: str, names: Sequence[str]) -> dict[str, Tensor]:
         """The named tensors of an image; the others are not read. Raises ValueError for a missing or damaged file."""

@@ -115,9 +115,7 @@ def test_a_failure_in_the_middle_of_a_write_leaves_the_old_features(
 
     monkeypatch.setattr(os, "fsync", fail)
     for image_id in ("a", "b"):
-        with pytest.raises(
-            OSError, match=rf"image {image_id} could not be written \(Input/output error\), with \d+ MB"
-        ):
+        with pytest.raises(OSError, match=rf"{image_id}-\w+\.safetensors: could not be written \(Input/output error\)"):
             store.write(image_id, {"fc7": torch.ones(5)})
     assert same(store.read("a", ["fc7", "rows"]), FEATURES)
     assert not store.has("b")
@@ -131,7 +129,7 @@ def test_a_disk_without_room_is_an_error_that_says_so(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"image b could not be written \(File too large\)"):
+        with pytest.raises(OSError, match=r"b-\w+\.safetensors: could not be written \(File too large\)"):
             store.write("b", {"fc7": torch.zeros(1 << 20)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
