@@ -1,10 +1,10 @@
 """A trained detector as a file for other programs (ONNX, torch.export, safetensors), and detecting with such files.
 
-The graphs of ONNX and torch.export hold all that comes after the resize: normalisation, network, both NMS, boxes in
-pixels of the original pictures (export/batched.py has their inputs and outputs). The resize stays outside: each picture
-of a batch has a scale of its own, and no operator of ONNX rounds as OpenCV does. It is, for each picture,
-cv2.resize(picture, size), bilinear, to the sides times min(short_side / shorter, long_side / longer), rounded; then
-zeros on the right and at the bottom up to the largest of the batch. OnnxDetector shows it in use.
+The graph of ONNX holds everything from the stored picture to boxes in its pixels: resize, normalisation, network, both
+NMS. That of torch.export begins behind the resize (export/batched.py has its inputs and outputs), since the shapes of
+its tensors may not follow from values. The resize is, for each picture, cv2.resize(picture, size), bilinear, to the
+sides times min(short_side / shorter, long_side / longer), rounded; then zeros on the right and at the bottom up to the
+largest of the batch. OnnxDetector and TorchExportDetector show them in use.
 """
 
 import io
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from detkit.backbones.multi_scale import MultiScale
 from detkit.config import parse_config
+from detkit.data.transforms import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_safetensors
 from detkit.export.agreement import Agreement, compare
@@ -35,11 +36,20 @@ FORMAT = "1"
 ABOUT = "detkit.json"  # in a .pt2
 LEAST_SIDE = 32  # px, two cells: what torch.export saw of two cells it does not hold for one
 DYNAMIC = torch.export.Dim.DYNAMIC
-USAGE = (
+RESULTS = (
+    "boxes: float32 (B, D, 4) x1, y1, x2, y2 px of the stored pictures; scores: float32 (B, D), best first, 0 marks "
+    "padding; labels: int64 (B, D), counting in classes"
+)
+ONNX_USAGE = (
+    "images: uint8 (B, 3, H, W) RGB as stored, of different sizes with padding on the right and at the bottom; sizes: "
+    "int64 (B, 2) height, width of each without padding; proposals, where asked for: float32 (B, N, 4) px of images, "
+    f"rows without area are padding; {RESULTS}"
+)
+TORCH_USAGE = (
     "images: uint8 (B, 3, H, W) RGB, each resized (bilinear, as cv2.resize) by min(short_side / shorter, long_side / "
     "longer), sides rounded, and padded with zeros on the right and at the bottom; sizes, original_sizes: int64 (B, 2) "
-    "height, width after and before the resize; boxes: x1, y1, x2, y2 px of the original pictures; a score of 0 marks "
-    "padding; proposals, where asked for: float32 (B, N, 4) px of images, rows without area are padding"
+    "height, width after and before the resize; proposals, where asked for: float32 (B, N, 4) px of images, rows "
+    f"without area are padding; {RESULTS}"
 )
 INSTALL = 'pip install "detkit[export]"'
 
@@ -52,18 +62,19 @@ def export_onnx(predictor: Predictor, path: Path) -> int:
     _check_suffix(path, ".onnx")
     detector = _graph_of(predictor)
     try:
+        import onnx
+
         from detkit.export.onnx_graph import OPSET, onnx_graph  # needs packages that detecting does not
     except ImportError as error:
         raise ValueError(f"{path}: writing ONNX needs further packages ({error}); {INSTALL}") from error
     try:
-        program = onnx_graph(detector, _example(predictor))
+        model = onnx_graph(detector, predictor.resize, _example(predictor))
     except RuntimeError as error:
         raise _no_graph(path, error) from error
-    model = program.model
-    model.metadata_props.update(_about(predictor))
+    onnx.helper.set_model_props(model, _about(predictor, ONNX_USAGE))
     model.producer_name, model.producer_version = "detkit", version("detkit")
     with written_whole(path) as partial:
-        program.save(partial, external_data=False)
+        onnx.save(model, partial)
     return OPSET
 
 
@@ -83,7 +94,7 @@ def export_torch(predictor: Predictor, path: Path) -> None:
         raise _no_graph(path, error) from error
     content = io.BytesIO()
     with quiet():
-        torch.export.save(program, content, extra_files={ABOUT: json.dumps(_about(predictor))})
+        torch.export.save(program, content, extra_files={ABOUT: json.dumps(_about(predictor, TORCH_USAGE))})
     with written_whole(path) as partial:
         partial.write_bytes(content.getvalue())
 
@@ -108,16 +119,18 @@ class OnnxDetector:
         except Exception as error:  # onnxruntime raises errors of many kinds for a file that is not its own
             raise ValueError(f"{path}: not an ONNX file, or damaged ({type(error).__name__})") from error
         self.classes, self.config = _read_about(self.session.get_modelmeta().custom_metadata_map, path)
-        self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"))
+        as_stored = Resize(None, self.config.data.long_side)  # the graph resizes
+        self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"), as_stored)
 
     def predict(self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE) -> list[Result]:
         """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
         return self._predictor.predict_all(pictures, min_score)
 
     def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each picture of a resized and padded batch."""
+        """What is found in each picture of a padded batch of pictures as they are stored."""
         names = [one.name for one in self.session.get_inputs()]
-        arrays = [one.numpy() for one in _inputs(batch, _takes_proposals(self.config))]
+        given = (batch.images, batch.sizes, *([padded(batch)[0]] if _takes_proposals(self.config) else []))
+        arrays = [one.numpy() for one in given]
         with clock("graph"):
             found = self.session.run(None, dict(zip(names, arrays, strict=True)))
         boxes, scores, labels = (torch.from_numpy(one) for one in found)
@@ -150,7 +163,9 @@ class TorchExportDetector:
         if min(height, width) < LEAST_SIDE:
             raise ValueError(f"pictures of {width} x {height} px: this program takes {LEAST_SIDE} px a side and more")
         with clock("graph"), torch.no_grad():
-            boxes, scores, labels = self.program(*_inputs(batch, _takes_proposals(self.config)))
+            inputs = (batch.images, batch.sizes, batch.original_sizes)
+            more = (padded(batch)[0],) if _takes_proposals(self.config) else ()
+            boxes, scores, labels = self.program(*inputs, *more)
         return _as_detections(boxes, scores, labels)
 
 
@@ -188,23 +203,18 @@ def _takes_proposals(config: Config) -> bool:
     return not isinstance(config.model, FasterRCNN)
 
 
-def _inputs(batch: Batch, with_proposals: bool) -> tuple[Tensor, ...]:
-    inputs = (batch.images, batch.sizes, batch.original_sizes)
-    return (*inputs, padded(batch)[0]) if with_proposals else inputs
-
-
 def _as_detections(boxes: Tensor, scores: Tensor, labels: Tensor) -> list[Detections]:
     return [Detections(boxes[i, real], scores[i, real], labels[i, real]) for i, real in enumerate(scores > 0)]
 
 
-def _about(predictor: Predictor) -> dict[str, str]:
+def _about(predictor: Predictor, usage: str) -> dict[str, str]:
     return {
         "detkit": FORMAT,
         "version": version("detkit"),
         "classes": json.dumps(predictor.classes),
         "short_side": json.dumps(predictor.resize.short_side),
         "long_side": json.dumps(predictor.resize.long_side),
-        "usage": USAGE,
+        "usage": usage,
         "config": json.dumps(predictor.config.model_dump(mode="json")),
     }
 

@@ -87,16 +87,24 @@ def pictures(count: int) -> list[NDArray[np.uint8]]:
 
 
 def batch(of: Predictor, count: int, seed: int = 0) -> Batch:
-    """Pictures of different sizes, padded, half their stored size; proposals, if need be, ever fewer, at last none."""
+    """Pictures of different sizes, padded, half their stored size."""
+    doubled = [
+        replace(one, original_size=(2 * h, 2 * w)) for one in samples(of, count, seed) for h, w in [one.original_size]
+    ]
+    return collate(doubled)
+
+
+def samples(of: Predictor, count: int, seed: int = 0) -> list[Sample]:
+    """Pictures as stored; proposals, if need be, ever fewer, at last none."""
     rng = np.random.default_rng(seed)
-    samples = []
+    made = []
     for i, (height, width) in enumerate(SIZES[:count]):
         image = torch.from_numpy(rng.integers(0, 256, (3, height, width)).astype(np.uint8))
         corner = rng.uniform(0, 20, (6, 2))
         boxes = torch.from_numpy(np.hstack([corner, corner + rng.uniform(3, 60, (6, 2))])).float()
         proposals = None if of.config.model.kind == "faster_rcnn" else boxes[: max(0, 6 - i)]
-        samples.append(Sample(str(i), image, (2 * height, 2 * width), proposals=proposals))
-    return collate(samples)
+        made.append(Sample(str(i), image, (height, width), proposals=proposals))
+    return made
 
 
 def detector_of(of: Predictor) -> TwoStageDetector:
@@ -162,13 +170,14 @@ def test_onnxruntime_finds_the_same(original: Predictor, tmp_path: Path) -> None
     exported = OnnxDetector(path)
     assert exported.classes == CLASSES and exported.config == original.config
     for count in (1, 2, 8):
-        same = batch(original, count, seed=count)
-        check_same(exported.detect(same), original.detector.detect(same), px=0.01, score=1e-4)
+        stored = samples(original, count, seed=count)
+        resized = collate([original.resize(one) for one in stored])
+        check_same(exported.detect(collate(stored)), original.detector.detect(resized), px=0.01, score=1e-4)
     whole = agreement(original, exported, pictures(5))
     assert whole.holds and whole.detections > 0, whole
     check_header(path, takes_proposals=original.config.model.kind == "fast_rcnn")
     if original.config.model.kind == "fast_rcnn":
-        check_without_proposals(exported, batch(original, 2))
+        check_without_proposals(exported, collate(samples(original, 2)))
 
 
 def check_header(path: Path, takes_proposals: bool) -> None:
@@ -181,7 +190,7 @@ def check_header(path: Path, takes_proposals: bool) -> None:
     shapes = {
         one.name: [d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim] for one in model.graph.input
     }
-    expected = {"images": ["batch", 3, "height", "width"], "sizes": ["batch", 2], "original_sizes": ["batch", 2]}
+    expected = {"images": ["batch", 3, "height", "width"], "sizes": ["batch", 2]}
     assert shapes == (expected | {"proposals": ["batch", "proposals", 4]} if takes_proposals else expected)
 
 

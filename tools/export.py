@@ -21,8 +21,8 @@ EXAMPLE = f"""examples:
   python tools/export.py runs/demo/model.pt --safetensors demo.safetensors
 
 --check detects in the pictures with the detector and with the file, and ends with status 1 where they differ by more
-than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. The resize to the network's size is not part of the graphs:
-detkit/exporting.py says what to do, and OnnxDetector there does it."""
+than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. ONNX takes pictures as they are stored; torch.export takes them
+resized, as detkit/exporting.py says. What goes in and comes out stands in the files, under "usage"."""
 
 
 def main() -> int:

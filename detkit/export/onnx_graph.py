@@ -1,16 +1,18 @@
-"""A detector as a graph of ONNX's own operators."""
+"""A detector as a graph of ONNX's own operators, from stored pictures to boxes in their px."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from onnx import TensorProto, helper
+from onnx import ModelProto, TensorProto, compose, helper
 from onnxscript import opset18
 from torch import Tensor
 
+from detkit.data.transforms import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.export.batched import AXES, BatchedDetector
+from detkit.export.onnx_resize import resize_graph
 from detkit.export.quiet import quiet
 from detkit.export.suppression import suppress_each
 
@@ -18,15 +20,16 @@ OPSET = 18  # the least that the exporter writes
 op: Any = opset18  # its types are those of graphs that run at once
 LOWEST = float(np.finfo(np.float32).min)
 ALL = 2**31 - 1  # boxes NMS may keep
-INPUTS = ("images", "sizes", "original_sizes", "proposals")
+CORE_INPUTS = ("resized", "resized_sizes", "stored_sizes", "resized_proposals")  # of BatchedDetector
 OUTPUTS = ("boxes", "scores", "labels")
 
 
-def onnx_graph(detector: TwoStageDetector, example: tuple[Tensor, ...]) -> torch.onnx.ONNXProgram:
-    """The detector with inputs INPUTS and outputs OUTPUTS as batched.py describes them.
+def onnx_graph(detector: TwoStageDetector, resize: Resize, example: tuple[Tensor, ...]) -> ModelProto:
+    """The detector behind its resize (onnx_resize.py has the inputs), with OUTPUTS as batched.py describes them.
 
-    Raises RuntimeError where torch's exporter cannot follow the detector.
+    `example`: inputs of BatchedDetector. Raises RuntimeError where torch's exporter cannot follow the detector.
     """
+    names = CORE_INPUTS[: len(example)]
     core = BatchedDetector(detector, suppress_each).eval()
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -34,14 +37,15 @@ def onnx_graph(detector: TwoStageDetector, example: tuple[Tensor, ...]) -> torch
             example,
             dynamo=True,
             opset_version=OPSET,
-            input_names=INPUTS[: len(example)],
+            input_names=names,
             output_names=OUTPUTS,
             dynamic_shapes=AXES[: len(example)],
             custom_translation_table=_translations(),
             verbose=False,
         )
     assert program is not None
-    return program
+    before = resize_graph(resize, "resized_proposals" in names, OPSET, names)
+    return compose.merge_models(before, program.model_proto, io_map=[(name, name) for name in names])
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
