@@ -1,6 +1,9 @@
 """Exported detectors: in other programs' words they find the same, whatever the number and the sizes of pictures."""
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import detkit
@@ -34,6 +38,7 @@ from detkit.structures import Batch, Detections, Sample
 
 CLASSES = ("bar", "block")
 CPU = torch.device("cpu")
+EXPORTING = Path(__file__).parent.parent / "docs" / "exporting.md"
 SIZES = ((64, 96), (70, 81), (96, 64), (64, 64), (40, 96), (96, 33), (64, 64), (77, 90))  # px of pictures
 SELECTION = {f"{mode}_{when}_nms": 16 for mode in ("train", "test") for when in ("before", "after")}
 RPN = {"channels": 16, "sizes": [24, 40], "ratios": [1.0], "min_side": 2} | SELECTION
@@ -176,6 +181,8 @@ def test_onnxruntime_finds_the_same(original: Predictor, tmp_path: Path) -> None
     whole = agreement(original, exported, pictures(5))
     assert whole.holds and whole.detections > 0, whole
     check_header(path, takes_proposals=original.config.model.kind == "fast_rcnn")
+    if original.config.model.kind == "faster_rcnn":
+        check_documented_use(path, exported)
     if original.config.model.kind == "fast_rcnn":
         check_without_proposals(exported, collate(samples(original, 2)))
 
@@ -192,6 +199,22 @@ def check_header(path: Path, takes_proposals: bool) -> None:
     }
     expected = {"images": ["batch", 3, "height", "width"], "sizes": ["batch", 2]}
     assert shapes == (expected | {"proposals": ["batch", "proposals", 4]} if takes_proposals else expected)
+
+
+def check_documented_use(path: Path, exported: OnnxDetector) -> None:
+    """The program of docs/exporting.md, which knows nothing of detkit."""
+    [program] = re.findall(r"```python\n(.*?)```", EXPORTING.read_text(), re.DOTALL)
+    assert "detkit" not in program
+    Image.fromarray(pictures(1)[0]).save(path.with_name("street.jpg"), quality=95)
+    script = path.with_name("use.py")
+    script.write_text(program.replace("model.onnx", path.name).replace("0.5:", "0.1:"))
+    done = subprocess.run([sys.executable, script], cwd=path.parent, capture_output=True, text=True, check=True)
+    [found] = exported.predict(path.with_name("street.jpg"), min_score=0.1)
+    expected = [f"{name} {score:.3f} " for name, score, _ in found]
+    assert len(expected) > 3
+    for line, start in zip(done.stdout.splitlines(), expected, strict=True):
+        name, score = line.split()[:2]
+        assert f"{name} {float(score):.3f} " == start
 
 
 def check_without_proposals(exported: OnnxDetector, two: Batch) -> None:
