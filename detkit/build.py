@@ -34,6 +34,7 @@ from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
 from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop
+from detkit.ops.sampled_pooling import CornerAlign, RoICrop
 from detkit.ops.suppression import Decay, gaussian_decay, linear_decay
 from detkit.proposals.make import Proposer
 from detkit.staged.detector import StagedDetector
@@ -224,7 +225,11 @@ def build_pool(section: c.AnyPool, backbone: Backbone) -> RegionPool:
         case c.RoIMaxPoolSection():
             return RoIMaxPool(size, backbone.stride, backbone.offset, section.rounds)
         case c.RoIAlignSection():
-            return RoIAlign(size, backbone.stride, section.sampling, backbone.offset)
+            return RoIAlign(size, backbone.stride, section.sampling, backbone.offset, section.pixel_centers)
+        case c.RoICropSection():
+            return RoICrop(size, backbone.stride, section.max_pool, backbone.offset)
+        case c.CornerAlignSection():
+            return CornerAlign(size, backbone.stride, backbone.offset)
 
 
 def _multi_scale(backbone: Backbone, factors: Sequence[float]) -> Backbone:

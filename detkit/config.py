@@ -33,9 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), data: FolderData | No
     train = content.get("train")
     if isinstance(train, dict) and train.get("lr_batch") is None:
         train["lr_batch"] = train.get("batch_size")  # so that an override of batch_size scales the rate
-    for override in overrides:
-        content = merge(content, _parse_override(override))
-    return parse_config(content, source=str(path))
+    return parse_config(with_overrides(content, overrides), source=str(path))
 
 
 def read_config(path: Path) -> Config:
@@ -56,9 +54,7 @@ def parse_config(content: dict[str, Any], source: str) -> Config:
 
 def parse_test_time(settings: Sequence[str]) -> TestTime:
     """Check `key=value` settings, such as flip=true, into a TestTime. Raises ConfigError as load_config does."""
-    content: dict[str, Any] = {}
-    for setting in settings:
-        content = merge(content, _parse_override(setting, example="flip=true"))
+    content = with_overrides({}, settings, example="flip=true")
     try:
         return TestTime.model_validate_json(json.dumps(content))
     except ValidationError as error:
@@ -113,7 +109,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return merge(_read(path.parent / str(base), (*seen, path.resolve())), sections)
 
 
-def _parse_override(override: str, example: str = "train.lr=0.01") -> dict[str, Any]:
+def with_overrides(content: dict[str, Any], overrides: Sequence[str], example: str = "train.lr=0.01") -> dict[str, Any]:
+    """Plain values of a config with `key=value` changes to them, in order. Raises ConfigError, which shows `example`."""
+    for override in overrides:
+        content = merge(content, _parse_override(override, example))
+    return content
+
+
+def _parse_override(override: str, example: str) -> dict[str, Any]:
     key, equals, _ = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"override {override!r}: expected key=value, such as {example}")

@@ -12,11 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from detkit import sections as c
 from detkit.build import build_backbone, build_detector
-from detkit.config import parse_config
+from detkit.config import parse_config, with_overrides
 from detkit.data.class_names import checked_classes, fault_of_name
 from detkit.engine.backbone_file import save_backbone
 from detkit.engine.checkpoint import SavedModel, save_model
-from detkit.imports import caffe_detectors, caffe_imagenet, classification, detectron2, simple_faster_rcnn
+from detkit.imports import (
+    caffe_detectors,
+    caffe_imagenet,
+    classification,
+    detectron2,
+    faster_rcnn_pytorch,
+    simple_faster_rcnn,
+)
 from detkit.imports.imported import Imported, ImportedBackbone, WeightFile
 from detkit.imports.weight_file import read_weight_file
 
@@ -26,19 +33,28 @@ CONVERTERS: tuple[Converter, ...] = (
     caffe_imagenet.convert,
     detectron2.convert,
     simple_faster_rcnn.convert,
+    faster_rcnn_pytorch.convert,
     classification.convert,
 )
 KNOWN = (
-    "Faster R-CNN C4 of detectron2, Fast and Faster R-CNN of Caffe, simple-faster-rcnn, ResNet and VGG of torchvision, "
-    "resnetv2 of timm, ResNet, VGG and ZF of Caffe, R-50.pkl and R-101.pkl of Detectron, with --name what else timm has"
+    "Faster R-CNN C4 of detectron2, Fast and Faster R-CNN of Caffe, simple-faster-rcnn, faster-rcnn.pytorch, ResNet "
+    "and VGG of torchvision, resnetv2 of timm, ResNet, VGG and ZF of Caffe, R-50.pkl and R-101.pkl of Detectron, with "
+    "--name what else timm has"
 )
 
 
-def import_weights(path: Path, out: Path, classes: Sequence[str] | None = None, name: str | None = None) -> str:
+def import_weights(
+    path: Path,
+    out: Path,
+    classes: Sequence[str] | None = None,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+) -> str:
     """Read the weights in `path`, write them to `out`, and say what they are and how they are used.
 
     `classes`: their names, in the order of the outputs; None: what the number of them tells. `name`: timm's name for a
-    classification network. Raises ValueError when the file is none, or of a network that detkit does not have.
+    classification network. `overrides`: `key=value` changes to the config of a detector, for what its file does not
+    tell. Raises ValueError when the file is none, or of a network that detkit does not have.
     """
     if out.exists() and out.samefile(path):
         raise ValueError(f"{out}: is the file to read; give --out another name")
@@ -47,9 +63,10 @@ def import_weights(path: Path, out: Path, classes: Sequence[str] | None = None, 
         made = classification.timm_network(found, name) if name is not None else _convert(found)
         if isinstance(made, Imported):
             made = made if classes is None else _renamed(made, classes)
-            usage = _write_detector(made, out)
-        elif classes is not None:
-            raise ValueError(f"{made.kind}, a classification network: it has no use for --classes")
+            usage = _write_detector(made, out, overrides)
+        elif classes is not None or overrides:
+            needless = "--classes" if classes is not None else overrides[0]
+            raise ValueError(f"{made.kind}, a classification network: it has no use for {needless}")
         else:
             usage = _write_backbone(made, out)
     except ValueError as error:
@@ -62,11 +79,6 @@ def _convert(found: WeightFile) -> Imported | ImportedBackbone:
         made = convert(found)
         if made is not None:
             return made
-    if any(name.startswith("RCNN_base.") for name in found.tensors):
-        raise ValueError(
-            "a detector of faster-rcnn.pytorch (jwyang), which pools regions in a way of its own that detkit does not "
-            "have: it is not read, since its detections would differ"
-        )
     some = ", ".join(list(found.tensors)[:4])
     raise ValueError(f"{len(found.tensors)} tensors ({some}, ...) of no network that is known here; known are {KNOWN}")
 
@@ -82,16 +94,21 @@ def _renamed(made: Imported, classes: Sequence[str]) -> Imported:
     return replace(made, classes=tuple(classes), config=config)
 
 
-def _write_detector(made: Imported, out: Path) -> str:
-    config = parse_config(made.config, source=made.kind)
+def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
+    config = parse_config(with_overrides(made.config, overrides), source=made.kind)
+    if isinstance(config.data, c.FolderData) and config.data.classes not in (None, made.classes):
+        raise ValueError(f"data.classes {list(config.data.classes or ())}: name the classes with --classes")
     with torch.device("meta"):  # names and shapes alone
         own = build_detector(config, len(made.classes)).state_dict()
-    if own.keys() != made.weights.keys() or any(own[n].shape != w.shape for n, w in made.weights.items()):
-        differing = sorted(own.keys() ^ made.weights.keys())[:4]
-        raise ValueError(f"{made.kind}: its weights do not fit its config {differing}; please report this")
+    differing = sorted(own.keys() ^ made.weights.keys())
+    differing += [n for n, w in made.weights.items() if n in own and own[n].shape != w.shape]
+    if differing:
+        cause = f"with {' '.join(overrides)}" if overrides else "please report this"
+        raise ValueError(f"{made.kind}: its weights do not fit its config ({', '.join(differing[:4])}); {cause}")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(SavedModel(json.loads(config.model_dump_json()), made.classes, made.weights, step=0), out)
-    return f"written: {out}; detect with: python tools/detect.py {out} PICTURES --out found"
+    usage = f"written: {out}; detect with: python tools/detect.py {out} PICTURES --out found"
+    return f"{usage}\n{made.hint}" if made.hint else usage
 
 
 def _write_backbone(made: ImportedBackbone, out: Path) -> str:

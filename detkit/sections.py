@@ -185,6 +185,23 @@ class RoIAlignSection(Section):
     kind: Literal["roi_align"]
     size: Count | None = None
     sampling: Annotated[int, Field(ge=0)] = 2  # points along each side of a bin; 0: as many as the bin is wide
+    # At half coordinates (Mask R-CNN), or at whole ones, boxes ending with the last px inside (maskrcnn-benchmark).
+    pixel_centers: Literal["half", "integer"] = "half"
+
+
+class RoICropSection(Section):
+    """Bilinear samples from edge to edge of the region: `crop` of faster-rcnn.pytorch."""
+
+    kind: Literal["roi_crop"]
+    size: Count | None = None
+    max_pool: bool = False  # the largest of 2 x 2 samples a cell, instead of one; its CROP_RESIZE_WITH_MAX_POOL
+
+
+class CornerAlignSection(Section):
+    """The mean of samples on the corners of each bin: `align` of faster-rcnn.pytorch's master branch."""
+
+    kind: Literal["corner_align"]
+    size: Count | None = None
 
 
 class RPNSection(Section):
@@ -274,7 +291,9 @@ AnyBackbone = Annotated[
 ]
 # Boxes out of offsets as everywhere in detkit, or as py-faster-rcnn and fast-rcnn do: x2, y2 come out 1 px further.
 BoxDecoding = Literal["continuous", "inclusive"]
-AnyPool = Annotated[RoIMaxPoolSection | RoIAlignSection, Field(discriminator="kind")]
+AnyPool = Annotated[
+    RoIMaxPoolSection | RoIAlignSection | RoICropSection | CornerAlignSection, Field(discriminator="kind")
+]
 AnyProposals = Annotated[SelectiveSearchSection | EdgeBoxesSection | ProposalFilesSection, Field(discriminator="kind")]
 
 

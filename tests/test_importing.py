@@ -139,8 +139,47 @@ def test_no_converter_knows_it(tiny_import: Path, tmp_path: Path) -> None:
         import_weights(tiny_import, tmp_path / "model.pt")
 
 
-def test_a_detector_of_another_pooling_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "faster_rcnn_1_6.pth"
-    torch.save({"model": {"RCNN_base.0.weight": torch.zeros(1)}, "pooling_mode": "align"}, path)
-    with pytest.raises(ValueError, match=r"a detector of faster-rcnn\.pytorch \(jwyang\)"):
-        import_weights(path, tmp_path / "model.pt")
+def test_what_a_file_does_not_tell_can_be_said(tiny_import: Path, tmp_path: Path) -> None:
+    """As tools/train.py takes it; the weights stay as they are."""
+    out = tmp_path / "model.pt"
+    plain = load_model(_imported(tiny_import, out, []))
+    changed = load_model(_imported(tiny_import, out, ["model.pool.sampling=0", "model.head={nms_iou: 0.5}"]))
+    assert changed.config["model"]["pool"]["sampling"] == 0 and changed.config["model"]["head"]["nms_iou"] == 0.5
+    assert changed.config["model"]["head"]["min_score"] == plain.config["model"]["head"]["min_score"] == 0.01
+    assert all(torch.equal(changed.weights[name], value) for name, value in plain.weights.items())
+    named = load_model(_imported(tiny_import, out, ["data.classes=[bar,block]", "data.short_side=80"]))
+    assert named.config["data"]["short_side"] == 80
+
+
+def _imported(path: Path, out: Path, overrides: list[str]) -> Path:
+    import_weights(path, out, overrides=overrides)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.pool.sampls=0", r"a tiny detector: model\.pool\.sampls: unknown key, did you mean sampling\?"),
+        ("model.pool.sampling=many", r"a tiny detector: model\.pool\.sampling: .*got 'many'"),
+        ("model.pool.sampling", "override 'model.pool.sampling': expected key=value"),
+        (
+            "model.rpn.channels=8",
+            r"its weights do not fit its config \(proposals\.[\w., ]+\); with model\.rpn\.channels=8",
+        ),
+        (
+            "model.backbone.norm=batch",
+            r"its weights do not fit its config \(.*num_batches_tracked.*\); with model\.backbone\.norm=batch",
+        ),
+        ("data.classes=[cat,dog]", r"data\.classes \['cat', 'dog'\]: name the classes with --classes"),
+    ],
+)
+def test_changes_that_do_not_fit(tiny_import: Path, override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        import_weights(tiny_import, tmp_path / "model.pt", overrides=[override])
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_a_backbone_has_no_config(tmp_path: Path) -> None:
+    path, _ = resnet18(tmp_path)
+    with pytest.raises(ValueError, match=r"a classification network: it has no use for data\.short_side=800"):
+        import_weights(path, tmp_path / "out.pt", overrides=["data.short_side=800"])

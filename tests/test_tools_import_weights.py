@@ -21,6 +21,13 @@ def test_import(inside: Inside, tmp_path: Path) -> None:
     assert (status, output) == (2, "") and errors.count("\n") == 1 and "--classes" in errors
 
 
+def test_changes_to_a_config_stand_anywhere(inside: Inside, tmp_path: Path) -> None:
+    path, out = tmp_path / "resnet18.pth", tmp_path / "backbone.pt"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
+    status, output, errors = inside("import_weights", path, "data.short_side=800", "--out", out, "model.pool.size=7")
+    assert (status, output, errors.count("\n")) == (2, "", 1) and "no use for data.short_side=800" in errors
+
+
 @pytest.mark.parametrize("content", [b"text", b"", b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R."])
 def test_errors_are_one_line(inside: Inside, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pkl"

@@ -5,7 +5,7 @@ says that the file is of another kind. Its ValueErrors name tensors as the file 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class WeightFile:
     path: Path
     container: str  # how they were kept, for the user: "caffemodel", "torch file with 'model'", ...
     tensors: dict[str, Tensor]
+    settings: Mapping[str, str | int | float | bool] = field(default_factory=dict)  # what stands beside them
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Imported:
     config: dict[str, Any]  # plain values of a whole Config, for config.parse_config
     classes: tuple[str, ...]
     weights: dict[str, Tensor]  # as the detector built from `config` names them
+    hint: str = ""  # one line for the user: what the file does not tell, and how to say it
 
 
 @dataclass(frozen=True)

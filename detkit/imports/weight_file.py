@@ -1,10 +1,13 @@
 """Any weight file to its tensors by name: what kind of file it is is told by its content. No code in it is run."""
 
 import pickle
+import pickletools
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ WRAPPERS = ("model", "state_dict", "model_state_dict", "blobs")  # under which t
 PARALLEL = "module."  # before all names, where torch's DataParallel was saved
 ZIP, PICKLE, PROTOBUF = b"PK\x03\x04", b"\x80", b"\x0a"
 TORCH_LEGACY = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # torch's magic number, pickled, after two bytes
+LEGACY_PICKLES = 5  # before the tensors' bytes: magic number, version, machine, content, names of what follows
+TEXT_NUMBER = f"Unsupported operand {pickle.INT[0]}"  # what torch says of a number that is kept as text
 PROTOCOLS = range(2, 6)
 NO_WEIGHTS = {b"version https://git-lfs": "a pointer of Git LFS", b"<!DOCTYPE": "a web page", b"<html": "a web page"}
 READ = "torch files (.pt, .pth), pickles (.pkl), safetensors, .caffemodel"
@@ -37,9 +42,10 @@ def read_weight_file(path: Path) -> WeightFile:
             return WeightFile(path, "caffemodel", _caffe(path))
         container, content = _content(path, head)
         tensors, wrapper = _unwrapped(content)
+        settings = {name: value for name, value in content.items() if _is_setting(name, value)}
     except ValueError as error:
         raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
-    return WeightFile(path, container + (f" with {wrapper!r}" if wrapper else ""), tensors)
+    return WeightFile(path, container + (f" with {wrapper!r}" if wrapper else ""), tensors, settings)
 
 
 def _content(path: Path, head: bytes) -> tuple[str, Any]:
@@ -60,7 +66,7 @@ def _content(path: Path, head: bytes) -> tuple[str, Any]:
 def _torch(path: Path, in_place: bool) -> Any:
     """`in_place`: tensors are views of the file, so that none can claim more memory than the file has."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)
+        return _without_code(path, in_place)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked is None:
@@ -71,6 +77,43 @@ def _torch(path: Path, in_place: bool) -> Any:
         ) from error
     except Exception as error:  # torch raises errors of many kinds for a file that is not its own
         raise ValueError(f"not a torch file, or damaged ({type(error).__name__})") from error
+
+
+def _without_code(path: Path, in_place: bool) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=in_place)
+    except pickle.UnpicklingError as error:
+        if in_place or TEXT_NUMBER not in str(error):
+            raise
+    with tempfile.TemporaryFile() as copy:
+        _write_with_binary_numbers(path, copy)
+        return torch.load(copy, map_location="cpu", weights_only=True)
+
+
+def _write_with_binary_numbers(path: Path, copy: BinaryIO) -> None:
+    """The file of torch before 1.6 with the numbers that are kept as text, in decimal, as binary ones.
+
+    Python 2 writes numbers above 2^31 so, such as the ids of parameters in an optimizer's state: torch.load, where it
+    runs no code, does not know them.
+    """
+    with path.open("rb") as file:
+        found: list[tuple[int, int, bytes]] = []  # where each begins and ends, and what to write there
+        for _ in range(LEGACY_PICKLES):
+            for operation, value, at in pickletools.genops(file):
+                if operation.name == "INT":
+                    found.append((at or 0, file.tell(), _binary(int(value or 0))))
+        file.seek(0)
+        for begin, end, binary in found:
+            copy.write(file.read(begin - file.tell()))
+            copy.write(binary)
+            file.seek(end)
+        shutil.copyfileobj(file, copy)
+    copy.seek(0)
+
+
+def _binary(number: int) -> bytes:
+    length = number.bit_length() // 8 + 1
+    return pickle.LONG1 + bytes([length]) + number.to_bytes(length, "little", signed=True)
 
 
 def _unwrapped(content: Any) -> tuple[dict[str, Tensor], str]:
@@ -97,6 +140,10 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
         elif isinstance(name, str) and isinstance(value, np.ndarray):
             found[name] = _as_tensor(value)
     return found
+
+
+def _is_setting(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, str | int | float | bool)
 
 
 def _as_tensor(array: NDArray[Any]) -> Tensor:

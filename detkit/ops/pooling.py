@@ -18,6 +18,7 @@ from detkit.structures import Features, Pyramid
 
 Combine = Literal["nearest", "maxout"]
 Rounds = Literal["last_px", "corner"]
+PixelCenters = Literal["half", "integer"]
 
 
 class RegionPool(Protocol):
@@ -43,25 +44,31 @@ class RoIMaxPool(nn.Module):
         self.rounds = rounds
 
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
-        regions = _shifted(regions_R5, self.offset)
+        regions = shifted(regions_R5, self.offset)
         if self.rounds == "last_px":
-            # The Caffe code takes the last pixel inside the box where detkit's x2, y2 is the first one outside.
-            regions = regions - regions_R5.new_tensor([0, 0, 0, 1, 1])
-        return torch.as_tensor(torchvision.ops.roi_pool(_one_map(features), regions, self.size, 1 / self.stride))
+            regions = to_last_px(regions)
+        return torch.as_tensor(torchvision.ops.roi_pool(one_map(features), regions, self.size, 1 / self.stride))
 
 
 class RoIAlign(nn.Module):
-    """RoIAlign (Mask R-CNN, section 3): bilinear samples, no rounding, pixel centres at half coordinates."""
+    """RoIAlign (Mask R-CNN, section 3): bilinear samples, no rounding."""
 
-    def __init__(self, size: int, stride: int, sampling: int, offset: float = 0.0) -> None:
+    def __init__(
+        self, size: int, stride: int, sampling: int, offset: float = 0.0, pixel_centers: PixelCenters = "half"
+    ) -> None:
+        """`pixel_centers`: where they lie, at half coordinates, or at whole ones, as maskrcnn-benchmark has it.
+
+        There a box reaches from the centre of its first px to that of its last, and covers a cell at least.
+        """
         super().__init__()
         self.size, self.cells, self.stride, self.offset = size, size * size, stride, offset
-        self.sampling = sampling
+        self.sampling, self.pixel_centers = sampling, pixel_centers
 
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
-        regions = _shifted(regions_R5, self.offset)
+        is_half = self.pixel_centers == "half"
+        regions = shifted(regions_R5, self.offset) if is_half else to_last_px(shifted(regions_R5, self.offset))
         pooled = torchvision.ops.roi_align(
-            _one_map(features), regions, self.size, 1 / self.stride, self.sampling or -1, aligned=True
+            one_map(features), regions, self.size, 1 / self.stride, self.sampling or -1, aligned=is_half
         )
         return torch.as_tensor(pooled)
 
@@ -79,7 +86,7 @@ class WarpedCrop(nn.Module):
         self.side, self.cells, self.growth = side, side * side, side / (side - 2 * context)
 
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
-        images = F.pad(_one_map(features), (1, 1, 1, 1))  # for a pixel beyond its map roi_align repeats the last one
+        images = F.pad(one_map(features), (1, 1, 1, 1))  # for a pixel beyond its map roi_align repeats the last one
         center = (regions_R5[:, 1:3] + regions_R5[:, 3:]) / 2 + 1
         half = (regions_R5[:, 3:] - regions_R5[:, 1:3]) / 2 * self.growth
         regions = torch.cat([regions_R5[:, :1], center - half, center + half], dim=1)
@@ -100,7 +107,7 @@ class PyramidPool(nn.Module):
         self.cells = sum(level * level for level in levels)
 
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
-        feature_map = _one_map(features)
+        feature_map = one_map(features)
         cells = self._covered(regions_R5, feature_map)
         pooled = [torchvision.ops.roi_pool(feature_map, cells, level, 1.0).flatten(2) for level in self.levels]
         return torch.cat(pooled, dim=2)[..., None]
@@ -154,10 +161,17 @@ class PyramidLevels(nn.Module):
         return torch.cat(parts)[torch.cat(places).argsort()]
 
 
-def _shifted(regions_R5: Tensor, offset: float) -> Tensor:
+def shifted(regions_R5: Tensor, offset: float) -> Tensor:
+    """The regions seen from where the first cell begins, `offset` px into the image."""
     return regions_R5 - regions_R5.new_tensor([0, offset, offset, offset, offset]) if offset else regions_R5
 
 
-def _one_map(features: Features) -> Tensor:
+def to_last_px(regions_R5: Tensor) -> Tensor:
+    """Regions whose x2, y2 are the last pixel inside, as in Caffe's code, where detkit's are the first one outside."""
+    return regions_R5 - regions_R5.new_tensor([0, 0, 0, 1, 1])
+
+
+def one_map(features: Features) -> Tensor:
+    """The features of a detector that looks at pictures in one size."""
     assert isinstance(features, Tensor)
     return features

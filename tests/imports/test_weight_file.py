@@ -1,6 +1,9 @@
 """Weight files of every kind: told by their content, unwrapped, and refused in one line when they are none."""
 
+import io
 import pickle
+import pickletools
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +66,64 @@ def test_numbers_beside_the_weights_are_left_out_and_byte_order_is_minded(tmp_pa
     content = {"a": np.array([[1, 2], [3, 4]], ">f4"), "lr": 0.1, "b": np.asfortranarray([[1, 2], [3, 4]])}
     found = read_weight_file(write(tmp_path / "weights.pkl", content, "pickle")).tensors
     assert {name: value.tolist() for name, value in found.items()} == {"a": [[1, 2], [3, 4]], "b": [[1, 2], [3, 4]]}
+
+
+@pytest.mark.parametrize("how", ["torch", "torch, legacy", "pickle"])
+def test_plain_values_beside_the_weights_are_settings(how: str, tmp_path: Path) -> None:
+    settings = {"epoch": 7, "lr": 0.5, "pooling_mode": "align", "class_agnostic": False}
+    content = {"model": ARRAYS if how == "pickle" else STATE, "optimizer": {"lr": 0.1}, 3: "x", "none": None} | settings
+    found = read_weight_file(write(tmp_path / "weights.pth", content, how))
+    assert found.settings == settings and found.tensors.keys() == STATE.keys()
+    assert read_weight_file(write(tmp_path / "bare.pth", STATE, "torch")).settings == {}
+
+
+class DictOfPython2:
+    """Pickled as Python 2 pickles an OrderedDict."""
+
+    def __init__(self, content: dict[str, torch.Tensor]) -> None:
+        self.items = [list(item) for item in content.items()]
+
+    def __reduce__(self) -> tuple[object, tuple[object]]:
+        return OrderedDict, (self.items,)
+
+
+def as_python_2_writes(path: Path) -> None:
+    """A legacy file of torch with its short texts as bytes and its large numbers as text, as cPickle wrote them."""
+    data = path.read_bytes()
+    stream, new, done = io.BytesIO(data), b"", 0
+    for i in range(5):
+        for operation, value, at in pickletools.genops(stream):
+            assert at is not None
+            if operation.name == "BINUNICODE":
+                new += data[done:at] + b"U" + bytes([len(value)]) + value.encode()
+            elif operation.name == "LONG1" and i == 3:  # the content; the first is the magic number, a long there, too
+                new += data[done:at] + b"I" + str(value).encode() + b"\n"
+            else:
+                continue
+            done = stream.tell()
+    path.write_bytes(new + data[done:])
+
+
+def test_checkpoints_of_python_2(tmp_path: Path) -> None:
+    """Their optimizers name each parameter by its address."""
+    state = {"momentum_buffer": torch.ones(2)}
+    optimizer = {"state": {0x7F12_3456_7890: state}, "param_groups": [{"params": [0x7F12_3456_7890, -(2**40), 7]}]}
+    content = {"model": DictOfPython2(STATE), "optimizer": optimizer, "pooling_mode": "align"}
+    path = write(tmp_path / "old.pth", content, "torch, legacy")
+    as_python_2_writes(path)
+    assert b"I139716164221072\n" in path.read_bytes() and b"U\x0cpooling_mode" in path.read_bytes()
+    found = read_weight_file(path)
+    assert found.settings == {"pooling_mode": "align"} and found.tensors.keys() == STATE.keys()
+    assert all(torch.equal(found.tensors[name], value) for name, value in STATE.items())
+    whole = path.read_bytes()
+    for end in (len(whole) - 1, len(whole) // 2):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ValueError, match="not a torch file, or damaged"):
+            read_weight_file(path)
+    for wrong in (b"I1397161642x1072\n", b"I" + 5000 * b"9" + b"\n"):
+        path.write_bytes(whole.replace(b"I139716164221072\n", wrong))
+        with pytest.raises(ValueError, match="not a torch file, or damaged"):
+            read_weight_file(path)
 
 
 @pytest.mark.parametrize("how", ["torch", "torch, legacy", "pickle"])
