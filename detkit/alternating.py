@@ -15,7 +15,7 @@ from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import RoIHead
 from detkit.heads.rpn import RPN
 from detkit.proposing import make_rpn_proposals
-from detkit.sections import StepSchedule, Train
+from detkit.sections.train import StepSchedule, Train
 from detkit.session import Session
 from detkit.structures import Batch, Losses
 

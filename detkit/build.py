@@ -1,4 +1,4 @@
-"""From the configuration to the detector and its training; with build_data.py the only place that matches on `kind`."""
+"""From the configuration to the detector; with the other build_*.py the only place that matches on `kind`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,29 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch
 from torch import nn
-from torch.optim import Optimizer
 
-from detkit import sections as c
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.multi_scale import Frozen, MultiScale
-from detkit.backbones.preprocess import Normalize
-from detkit.backbones.preresnet import preresnet
-from detkit.backbones.resnet import resnet
-from detkit.backbones.timm_backbone import timm_backbone
-from detkit.backbones.torchvision_backbone import torchvision_backbone
-from detkit.backbones.vgg import vgg
-from detkit.backbones.vgg_m import vgg_m
-from detkit.backbones.zfnet import zfnet
+from detkit.build_backbone import build_backbone, check_tail, shape_of
 from detkit.data.transforms import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.detectors.views import View
-from detkit.engine import optimizer as optimizers
-from detkit.engine import schedule as schedules
-from detkit.engine.backbone_file import load_backbone, read_backbone
-from detkit.engine.trainer import TrainSettings
 from detkit.heads.noc import noc
 from detkit.heads.proposals import FileProposals
 from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
@@ -37,46 +23,65 @@ from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign,
 from detkit.ops.sampled_pooling import CornerAlign, RoICrop
 from detkit.ops.suppression import Decay, gaussian_decay, linear_decay
 from detkit.proposals.make import Proposer
+from detkit.sections.config import Config, TestTime
+from detkit.sections.models import (
+    RCNN,
+    AnyPool,
+    CornerAlignSection,
+    EdgeBoxesSection,
+    FasterRCNN,
+    FastRCNN,
+    HeadSection,
+    NoC,
+    RoIAlignSection,
+    RoICropSection,
+    RoIMaxPoolSection,
+    RPNSection,
+    Scales,
+    SelectiveSearchSection,
+    SPPNet,
+    SVMSection,
+)
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
 from detkit.staged.svm import SVMRule
 
 
-def build_detector(config: c.Config, num_classes: int) -> TwoStageDetector:
+def build_detector(config: Config, num_classes: int) -> TwoStageDetector:
     """The network that is trained; for R-CNN and SPPNet the one that is fine-tuned before the SVMs."""
     model = config.model
     backbone = build_backbone(model.backbone)
     match model:
-        case c.RCNN():
+        case RCNN():
             if model.pool_size is not None:
-                _check_tail(model.backbone, model.pool_size)
+                check_tail(model.backbone, model.pool_size)
             return TwoStageDetector(
                 replace(backbone, features=nn.Identity()), FileProposals(), _crop_head(model, backbone, num_classes)
             )
-        case c.SPPNet():
+        case SPPNet():
             pool = _at_scales(PyramidPool(model.levels, backbone.stride, backbone.offset), model.scales)
             fc = RegionTail(nn.Identity(), _noc(model.noc, backbone.channels, pool.cells))
             head = _head(model.head, pool, fc, model.noc.fc_dim, num_classes, model.regions_at_once)
             return TwoStageDetector(_frozen(_multi_scale(backbone, scale_factors(config))), FileProposals(), head)
-        case c.FastRCNN() | c.FasterRCNN():
+        case FastRCNN() | FasterRCNN():
             pool = _at_scales(build_pool(model.pool, backbone), model.scales)
             noc = model.noc
             if noc is None and model.pool.size is not None:
-                _check_tail(model.backbone, model.pool.size)
+                check_tail(model.backbone, model.pool.size)
             tail = backbone.tail if noc is None else _noc(noc, backbone.channels, pool.cells)
             tail_dim = backbone.tail_dim if noc is None else noc.fc_dim
             inclusive = model.box_decoding == "inclusive"
-            proposals = _rpn(model.rpn, backbone, inclusive) if isinstance(model, c.FasterRCNN) else FileProposals()
+            proposals = _rpn(model.rpn, backbone, inclusive) if isinstance(model, FasterRCNN) else FileProposals()
             head = _head(
                 model.head, pool, tail, tail_dim, num_classes, None, inclusive, global_context=model.global_context
             )
             return TwoStageDetector(_multi_scale(backbone, scale_factors(config)), proposals, head)
 
 
-def build_staged_detector(config: c.Config, num_classes: int) -> StagedDetector:
+def build_staged_detector(config: Config, num_classes: int) -> StagedDetector:
     """An R-CNN or SPPNet with SVMs and box regressors, their numbers still to be loaded."""
     model = config.model
-    assert isinstance(model, c.RCNN | c.SPPNet)
+    assert isinstance(model, RCNN | SPPNet)
     network = region_network(build_detector(config, num_classes), model)
     rule = DetectionRule(model.svm.min_score, model.svm.nms_iou, model.svm.max_detections)
     pool5_dim, fc7_dim = region_dims(config)
@@ -85,7 +90,7 @@ def build_staged_detector(config: c.Config, num_classes: int) -> StagedDetector:
 
 
 def build_test_time(
-    options: c.TestTime, members: Sequence[tuple[TwoStageDetector, c.Config, tuple[int, ...]]]
+    options: TestTime, members: Sequence[tuple[TwoStageDetector, Config, tuple[int, ...]]]
 ) -> TestTimeDetector:
     """The detectors, each with its config and its classes' labels, as one that detects with the options.
 
@@ -94,7 +99,7 @@ def build_test_time(
     views = []
     for detector, config, labels in members:
         model, short, long = config.model, config.data.short_side, config.data.long_side
-        assert isinstance(model, c.FastRCNN | c.FasterRCNN)
+        assert isinstance(model, FastRCNN | FasterRCNN)
         if options.scales and model.scales is not None:
             raise ValueError(
                 f"test-time option scales {list(options.scales)}: the detector looks at several sizes already "
@@ -117,32 +122,32 @@ def _decay(kind: Literal["linear", "gaussian"] | None, nms_iou: float) -> Decay 
             return gaussian_decay
 
 
-def region_network(detector: TwoStageDetector, model: c.RCNN | c.SPPNet) -> RegionNetwork:
+def region_network(detector: TwoStageDetector, model: RCNN | SPPNet) -> RegionNetwork:
     """The parts of the fine-tuned `detector` that features are taken from."""
     tail = detector.head.tail
     assert isinstance(tail, RegionTail)
     return RegionNetwork(detector.preprocess, detector.features, detector.head.pool, tail, model.regions_at_once)
 
 
-def region_dims(config: c.Config) -> tuple[int, int]:
+def region_dims(config: Config) -> tuple[int, int]:
     """Lengths of pool5 and fc7 of a region."""
-    backbone = _shape_of(config.model.backbone)
+    backbone = shape_of(config.model.backbone)
     match config.model:
-        case c.RCNN(pool_size=size):
+        case RCNN(pool_size=size):
             return backbone.channels * (size or backbone.pool_size) ** 2, backbone.tail_dim
-        case c.SPPNet(levels=levels, noc=noc):
+        case SPPNet(levels=levels, noc=noc):
             return backbone.channels * sum(level * level for level in levels), noc.fc_dim
         case _:
             raise AssertionError(config.model.kind)
 
 
-def map_shape(config: c.Config) -> tuple[int, int]:
+def map_shape(config: Config) -> tuple[int, int]:
     """Channels and stride of the feature maps."""
-    backbone = _shape_of(config.model.backbone)
+    backbone = shape_of(config.model.backbone)
     return backbone.channels, backbone.stride
 
 
-def build_svm_rule(svm: c.SVMSection, seed: int) -> SVMRule:
+def build_svm_rule(svm: SVMSection, seed: int) -> SVMRule:
     return SVMRule(
         C=svm.c,
         positive_weight=svm.positive_weight,
@@ -153,20 +158,20 @@ def build_svm_rule(svm: c.SVMSection, seed: int) -> SVMRule:
     )
 
 
-def scale_factors(config: c.Config) -> tuple[float, ...]:
+def scale_factors(config: Config) -> tuple[float, ...]:
     """Sizes of the pictures the convolutions are applied to, as factors on the batch's; (1,) without scales."""
-    scales = None if isinstance(config.model, c.RCNN) else config.model.scales
+    scales = None if isinstance(config.model, RCNN) else config.model.scales
     return (1.0,) if scales is None else tuple(sorted(side / config.data.short_side for side in scales.sides))
 
 
-def build_proposer(section: c.SelectiveSearchSection | c.EdgeBoxesSection) -> tuple[str, Proposer]:
+def build_proposer(section: SelectiveSearchSection | EdgeBoxesSection) -> tuple[str, Proposer]:
     """The method's name, as it stands in files of its proposals, and the method."""
     match section:
-        case c.SelectiveSearchSection(mode=mode):
+        case SelectiveSearchSection(mode=mode):
             from detkit.proposals.selective_search import selective_search  # numba takes a second to import
 
             return f"selective_search_{mode}", partial(selective_search, mode=mode)
-        case c.EdgeBoxesSection(forest=forest):
+        case EdgeBoxesSection(forest=forest):
             from detkit.proposals.edge_boxes import EdgeBoxesRule, edge_boxes
             from detkit.proposals.edge_map import GradientEdges
             from detkit.proposals.structured_forest import StructuredForest
@@ -176,59 +181,16 @@ def build_proposer(section: c.SelectiveSearchSection | c.EdgeBoxesSection) -> tu
             return f"edge_boxes_{edges.name.replace(chr(32), chr(95))}", partial(edge_boxes, detector=edges, rule=rule)
 
 
-def build_backbone(section: c.AnyBackbone) -> Backbone:
-    """The backbone with the weights the section names: published ones, a state dict, or those of a run of detkit."""
-    name = section.weights
-    weights = None if name is None or name == "imagenet" else read_backbone(Path(name))
-    if name is None or weights is None:
-        return _network(section)
-    backbone = _network(section.model_copy(update={"weights": None}))
-    load_backbone(backbone, weights, name)
-    return backbone
-
-
-def _shape_of(section: c.AnyBackbone) -> Backbone:
-    """The backbone without its weights, quickly: for its numbers. How timm's are cut is found by running them."""
-    with torch.device("cpu" if isinstance(section, c.TimmBackbone) else "meta"):
-        return _network(section.model_copy(update={"weights": None}))
-
-
-def _network(section: c.AnyBackbone) -> Backbone:
-    s = section
-    match s:
-        case c.ResNet():
-            return _with_pixels(resnet(s.depth, s.layout, s.norm, s.frozen_stages, s.weights, s.first_pool), s.pixels)
-        case c.VGG():
-            network = vgg(s.depth, s.layout, s.norm, s.frozen_stages, s.fc_dim, s.width, s.weights)
-            return _with_pixels(network, s.pixels)
-        case c.ZFNet():
-            return _with_pixels(zfnet(s.frozen_stages, s.fc_dim, s.width, s.weights), s.pixels)
-        case c.VGGM():
-            return vgg_m(s.frozen_stages, s.fc_dim, s.fc7_dim, s.width, s.weights)
-        case c.PreResNet():
-            return preresnet(s.depth, s.norm, s.frozen_stages, s.weights)
-        case c.TimmBackbone():
-            return timm_backbone(s.name, s.weights, s.norm, s.frozen_stages, s.fc_dim)
-        case c.TorchvisionBackbone():
-            return torchvision_backbone(s.name, s.weights, s.norm, s.frozen_stages)
-
-
-def _with_pixels(backbone: Backbone, pixels: c.Pixels | None) -> Backbone:
-    if pixels is None:
-        return backbone
-    return replace(backbone, preprocess=Normalize(pixels.mean, pixels.std, bgr=pixels.order == "bgr"))
-
-
-def build_pool(section: c.AnyPool, backbone: Backbone) -> RegionPool:
+def build_pool(section: AnyPool, backbone: Backbone) -> RegionPool:
     size = section.size or backbone.pool_size
     match section:
-        case c.RoIMaxPoolSection():
+        case RoIMaxPoolSection():
             return RoIMaxPool(size, backbone.stride, backbone.offset, section.rounds)
-        case c.RoIAlignSection():
+        case RoIAlignSection():
             return RoIAlign(size, backbone.stride, section.sampling, backbone.offset, section.pixel_centers)
-        case c.RoICropSection():
+        case RoICropSection():
             return RoICrop(size, backbone.stride, section.max_pool, backbone.offset)
-        case c.CornerAlignSection():
+        case CornerAlignSection():
             return CornerAlign(size, backbone.stride, backbone.offset)
 
 
@@ -236,20 +198,7 @@ def _multi_scale(backbone: Backbone, factors: Sequence[float]) -> Backbone:
     return backbone if tuple(factors) == (1.0,) else replace(backbone, features=MultiScale(backbone.features, factors))
 
 
-def _check_tail(section: c.AnyBackbone, size: int) -> None:
-    """Raises ValueError unless the backbone's own tail takes regions of `size` cells a side, as conv5 does."""
-    backbone = _shape_of(section)
-    try:
-        device = next(backbone.tail.parameters()).device
-        backbone.tail.eval()(torch.zeros(1, backbone.channels, size, size, device=device))
-    except RuntimeError:
-        raise ValueError(
-            f"the fully connected layers of {section.kind} take regions of {backbone.pool_size} x {backbone.pool_size} "
-            f"cells, not {size} x {size}: leave out the pool's size, or give the detector layers of its own (model.noc)"
-        ) from None
-
-
-def _at_scales(pool: RegionPool, scales: c.Scales | None) -> RegionPool:
+def _at_scales(pool: RegionPool, scales: Scales | None) -> RegionPool:
     if scales is None or len(scales.sides) == 1:
         return pool
     return PyramidLevels(pool, scales.combine, scales.region_side)
@@ -259,11 +208,11 @@ def _frozen(backbone: Backbone) -> Backbone:
     return replace(backbone, features=Frozen(backbone.features))  # SPPNet, section 4.2: only the fc layers are trained
 
 
-def _noc(section: c.NoC, channels: int, cells: int) -> nn.Sequential:
+def _noc(section: NoC, channels: int, cells: int) -> nn.Sequential:
     return noc(channels, cells, section.convs, section.conv_channels, section.fcs, section.fc_dim, section.dropout)
 
 
-def _rpn(rpn: c.RPNSection, backbone: Backbone, inclusive: bool) -> RPN:
+def _rpn(rpn: RPNSection, backbone: Backbone, inclusive: bool) -> RPN:
     return RPN(
         backbone.channels,
         rpn.channels,
@@ -283,7 +232,7 @@ def _rpn(rpn: c.RPNSection, backbone: Backbone, inclusive: bool) -> RPN:
     )
 
 
-def _crop_head(model: c.RCNN, backbone: Backbone, num_classes: int) -> RoIHead:
+def _crop_head(model: RCNN, backbone: Backbone, num_classes: int) -> RoIHead:
     to_pool5 = nn.Sequential(backbone.features, nn.AdaptiveMaxPool2d(model.pool_size or backbone.pool_size))
     pool = WarpedCrop(model.crop_side, model.context)
     tail = RegionTail(to_pool5, backbone.tail)
@@ -291,7 +240,7 @@ def _crop_head(model: c.RCNN, backbone: Backbone, num_classes: int) -> RoIHead:
 
 
 def _head(
-    head: c.HeadSection,
+    head: HeadSection,
     pool: RegionPool,
     tail: nn.Module,
     tail_dim: int,
@@ -319,50 +268,4 @@ def _head(
         regions_at_once,
         inclusive,
         global_context,
-    )
-
-
-def learning_rate(train: c.Train) -> float:
-    """The rate for this batch: scaled linearly from the batch it is stated for (Goyal et al. 2017)."""
-    return train.lr * train.batch_size / (train.lr_batch or train.batch_size)
-
-
-def build_optimizer(train: c.Train, model: nn.Module) -> Optimizer:
-    section = train.optimizer
-    rule = optimizers.ParameterRule(
-        learning_rate(train),
-        section.weight_decay,
-        section.bias_rate,
-        section.decay_norm_and_bias,
-        section.new_layer_rate,
-    )
-    match section:
-        case c.SGD():
-            return optimizers.sgd(model, rule, section.momentum)
-        case c.AdamW():
-            return optimizers.adamw(model, rule)
-
-
-def build_schedule(train: c.Train) -> schedules.Schedule:
-    match train.schedule:
-        case c.StepSchedule(drops=drops, factor=factor):
-            schedule = schedules.step_drops(drops, factor)
-        case c.CosineSchedule(final=final):
-            schedule = schedules.cosine(train.steps, final)
-    return schedules.with_warmup(schedule, train.warmup_steps, train.warmup_factor)
-
-
-def build_train_settings(train: c.Train) -> TrainSettings:
-    return TrainSettings(
-        seed=train.seed,
-        steps=train.steps,
-        lr=learning_rate(train),
-        schedule=build_schedule(train),
-        accumulate=train.accumulate,
-        precision=train.precision,
-        clip_norm=train.clip_norm,
-        average_decay=train.ema,
-        eval_every=train.eval_every,
-        checkpoint_every=train.checkpoint_every,
-        log_every=train.log_every,
     )

@@ -1,10 +1,9 @@
-"""From the configuration to data sets and batches; with build.py the only place that matches on `kind`."""
+"""From the configuration to data sets and batches; with the other build_*.py the only place that matches on `kind`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from detkit import sections as c
 from detkit.data.dataset import DetectionDataset
 from detkit.data.forms import Form, open_form, roles
 from detkit.data.joined import join, relabelled
@@ -14,26 +13,28 @@ from detkit.data.shapes import write_shapes
 from detkit.data.shapes_render import CLASSES as SHAPE_CLASSES
 from detkit.data.transforms import Augmentation, Resize, TrainTransform
 from detkit.data.voc import VocDataset
+from detkit.sections.config import Config
+from detkit.sections.data import Folder, FolderData, ShapesData
 from detkit.structures import Batch
 
 SplitKind = Literal["train", "val", "test"]
 
 
-def build_dataset(data: c.FolderData | c.ShapesData, splits: Sequence[str]) -> ListedDataset:
+def build_dataset(data: FolderData | ShapesData, splits: Sequence[str]) -> ListedDataset:
     """The images of the named splits; the built-in set is written first where it is missing."""
     match data:
-        case c.FolderData():
+        case FolderData():
             return _open_folder(data, splits, data.classes)
-        case c.ShapesData():
+        case ShapesData():
             counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
             write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
             return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
 
 
-def build_training_set(data: c.FolderData | c.ShapesData) -> ListedDataset:
+def build_training_set(data: FolderData | ShapesData) -> ListedDataset:
     """The images of the training splits and of the further data sets, under the classes of the first."""
     first = build_dataset(data, split_names(data, "train"))
-    if isinstance(data, c.ShapesData) or not data.also:
+    if isinstance(data, ShapesData) or not data.also:
         return first
     parts = {Path(data.root).name: first}
     for number, source in enumerate(data.also, start=1):
@@ -42,7 +43,7 @@ def build_training_set(data: c.FolderData | c.ShapesData) -> ListedDataset:
     return join(parts)
 
 
-def _open_folder(folder: c.Folder, splits: Sequence[str], classes: Sequence[str] | None) -> ListedDataset:
+def _open_folder(folder: Folder, splits: Sequence[str], classes: Sequence[str] | None) -> ListedDataset:
     form = Form(folder.kind, Path(folder.root), ())
     if not folder.rename and folder.other_classes == "error":
         return open_form(form, splits, classes)
@@ -51,24 +52,24 @@ def _open_folder(folder: c.Folder, splits: Sequence[str], classes: Sequence[str]
     return relabelled(dataset, names, folder.rename, drop_others=folder.other_classes == "drop")
 
 
-def split_names(data: c.FolderData | c.ShapesData, kind: SplitKind) -> tuple[str, ...]:
+def split_names(data: FolderData | ShapesData, kind: SplitKind) -> tuple[str, ...]:
     match data:
-        case c.FolderData():
+        case FolderData():
             return {"train": data.train, "val": data.val, "test": data.test}[kind]
-        case c.ShapesData():
+        case ShapesData():
             return (kind,)
 
 
-def with_classes(config: c.Config, classes: tuple[str, ...]) -> c.Config:
+def with_classes(config: Config, classes: tuple[str, ...]) -> Config:
     """The config with the classes its data set turned out to have, so that the run keeps them."""
     match config.data:
-        case c.FolderData():
+        case FolderData():
             return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
-        case c.ShapesData():
+        case ShapesData():
             return config
 
 
-def to_train_on(form: Form) -> c.FolderData:
+def to_train_on(form: Form) -> FolderData:
     """The section of a data set that was found, for training. Raises ValueError where no split is for that."""
     if not roles(form).train:
         raise ValueError(
@@ -78,11 +79,11 @@ def to_train_on(form: Form) -> c.FolderData:
     return as_folder(form, None)
 
 
-def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
+def as_folder(form: Form, classes: Sequence[str] | None) -> FolderData:
     """The section of a data set that was found, its splits used for what their names say."""
     parts = roles(form)
     names = None if classes is None else tuple(classes)
-    return c.FolderData(
+    return FolderData(
         kind=form.kind,
         root=str(form.root),
         classes=names,
@@ -92,18 +93,18 @@ def as_folder(form: Form, classes: Sequence[str] | None) -> c.FolderData:
     )
 
 
-def usual_metric(data: c.FolderData | c.ShapesData) -> Literal["voc07", "coco"]:
+def usual_metric(data: FolderData | ShapesData) -> Literal["voc07", "coco"]:
     """What data sets of this form are scored by where nobody says otherwise."""
     return "coco" if data.kind in ("coco", "yolo") else "voc07"
 
 
-def build_resize(config: c.Config) -> Resize:
+def build_resize(config: Config) -> Resize:
     """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
     as_stored = config.model.kind == "rcnn"
     return Resize(None if as_stored else config.data.short_side, config.data.long_side)
 
 
-def build_batches(config: c.Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
+def build_batches(config: Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
     """The training batches of given steps, for one process."""
     data, train = config.data, config.train
     if train.batch_size % (part.count * part.accumulate):

@@ -24,7 +24,9 @@ from detkit.data.transforms import Resize
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
 from detkit.evaluation.voc import evaluate, pairwise_overlap
 from detkit.ops.anchors import placed_anchors
-from detkit.sections import Config, FasterRCNN, Pictures, RPNSection
+from detkit.sections.config import Config
+from detkit.sections.data import Pictures
+from detkit.sections.models import FasterRCNN, RPNSection
 from detkit.structures import Detections, Target
 
 STRIDE = 16  # px, of the feature map of every backbone

@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from detkit.sections import Config, FolderData, Pictures, Section, TestTime
+from detkit.sections.base import Section
+from detkit.sections.config import Config, TestTime
+from detkit.sections.data import FolderData, Pictures
 
 
 class ConfigError(ValueError):
@@ -110,7 +112,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def with_overrides(content: dict[str, Any], overrides: Sequence[str], example: str = "train.lr=0.01") -> dict[str, Any]:
-    """Plain values of a config with `key=value` changes to them, in order. Raises ConfigError, which shows `example`."""
+    """Plain values of a config with `key=value` changes to them. `example` is for the ConfigError."""
     for override in overrides:
         content = merge(content, _parse_override(override, example))
     return content

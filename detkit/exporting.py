@@ -28,7 +28,8 @@ from detkit.export.suppression import suppress_together
 from detkit.heads.proposals import padded
 from detkit.predictor import MIN_SCORE, Picture, Predictor
 from detkit.results import Result
-from detkit.sections import RCNN, Config, FasterRCNN, SPPNet
+from detkit.sections.config import Config
+from detkit.sections.models import RCNN, FasterRCNN, SPPNet
 from detkit.structures import Batch, Clock, Detections, no_clock
 from detkit.whole_file import written_whole
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from detkit import sections as c
-from detkit.build import build_backbone, build_detector
+from detkit.build import build_detector
+from detkit.build_backbone import build_backbone
 from detkit.config import parse_config, with_overrides
 from detkit.data.class_names import checked_classes, fault_of_name
 from detkit.engine.backbone_file import save_backbone
@@ -26,6 +26,8 @@ from detkit.imports import (
 )
 from detkit.imports.imported import Imported, ImportedBackbone, WeightFile
 from detkit.imports.weight_file import read_weight_file
+from detkit.sections.backbones import AnyBackbone
+from detkit.sections.data import FolderData
 
 Converter = Callable[[WeightFile], Imported | ImportedBackbone | None]
 CONVERTERS: tuple[Converter, ...] = (
@@ -96,7 +98,7 @@ def _renamed(made: Imported, classes: Sequence[str]) -> Imported:
 
 def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
     config = parse_config(with_overrides(made.config, overrides), source=made.kind)
-    if isinstance(config.data, c.FolderData) and config.data.classes not in (None, made.classes):
+    if isinstance(config.data, FolderData) and config.data.classes not in (None, made.classes):
         raise ValueError(f"data.classes {list(config.data.classes or ())}: name the classes with --classes")
     with torch.device("meta"):  # names and shapes alone
         own = build_detector(config, len(made.classes)).state_dict()
@@ -113,7 +115,7 @@ def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
 
 def _write_backbone(made: ImportedBackbone, out: Path) -> str:
     """Loaded as training would load it: what does not fit is found here."""
-    adapter: TypeAdapter[Any] = TypeAdapter(c.AnyBackbone)
+    adapter: TypeAdapter[Any] = TypeAdapter(AnyBackbone)
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "weights.pt"
         torch.save(made.weights, state)

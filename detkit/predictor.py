@@ -25,7 +25,8 @@ from detkit.engine.inference import Detector, prepare
 from detkit.heads.compression import compress_tail
 from detkit.heads.roi_head import RoIHead
 from detkit.results import Result
-from detkit.sections import RCNN, Config, FasterRCNN, ProposalFilesSection, SPPNet, TestTime
+from detkit.sections.config import Config, TestTime
+from detkit.sections.models import RCNN, FasterRCNN, ProposalFilesSection, SPPNet
 from detkit.staged.detector import StagedDetector
 from detkit.structures import Clock, Detections, Sample, no_clock
 

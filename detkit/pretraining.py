@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from detkit.build import build_backbone
+from detkit.build_backbone import build_backbone
 from detkit.build_data import build_training_set, with_classes
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.backbone_file import save_backbone
@@ -19,7 +19,8 @@ from detkit.engine.stages import StageTimes
 from detkit.heads.proposals import RandomBoxes
 from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
 from detkit.ops.pooling import WarpedCrop
-from detkit.sections import Config, CosineSchedule
+from detkit.sections.config import Config
+from detkit.sections.train import CosineSchedule
 from detkit.session import Session
 from detkit.staged.region_network import RegionTail
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 
-from detkit import sections as c
 from detkit.build import build_proposer
 from detkit.console import track
 from detkit.data.dataset import DetectionDataset
@@ -23,14 +22,22 @@ from detkit.predictor import load
 from detkit.proposals.make import make_proposals
 from detkit.reports.figures import save_png
 from detkit.reports.recall_figures import recall_against_count, recall_against_iou
+from detkit.sections.config import Config
+from detkit.sections.models import (
+    EdgeBoxesSection,
+    FasterRCNN,
+    ProposalFilesSection,
+    ProposalsSection,
+    SelectiveSearchSection,
+)
 
 METHODS = ("selective_search", "selective_search_quality", "edge_boxes", "rpn")
-FOLDER = Path(c.ProposalsSection().folder)
+FOLDER = Path(ProposalsSection().folder)
 RPN_BATCH = 4  # images at once
 
 
 def with_proposals(
-    config: c.Config,
+    config: Config,
     dataset: DetectionDataset,
     splits: Sequence[str],
     open_split: Callable[[str], DetectionDataset],
@@ -41,10 +48,10 @@ def with_proposals(
     Missing ones are made first, on all cores. A detector with an RPN gets the data set as it is.
     """
     model = config.model
-    if isinstance(model, c.FasterRCNN):
+    if isinstance(model, FasterRCNN):
         return dataset
     section = model.proposals
-    if isinstance(section, c.ProposalFilesSection):
+    if isinstance(section, ProposalFilesSection):
         return WithProposals(dataset, [ProposalFile(Path(file)) for file in section.files], section.count)
     source, propose = build_proposer(section)
     files = [
@@ -105,11 +112,11 @@ def score_recall(file: ProposalFile, dataset: DetectionDataset) -> str:
     return "\n".join([*lines, f"figures: {file.path.with_suffix('')}.recall_*.png"])
 
 
-def _section(method: str, forest: Path | None) -> c.SelectiveSearchSection | c.EdgeBoxesSection:
+def _section(method: str, forest: Path | None) -> SelectiveSearchSection | EdgeBoxesSection:
     if method == "edge_boxes":
-        return c.EdgeBoxesSection(kind="edge_boxes", forest=None if forest is None else str(forest))
+        return EdgeBoxesSection(kind="edge_boxes", forest=None if forest is None else str(forest))
     mode: Literal["fast", "quality"] = "quality" if method.endswith("quality") else "fast"
-    return c.SelectiveSearchSection(kind="selective_search", mode=mode)
+    return SelectiveSearchSection(kind="selective_search", mode=mode)
 
 
 def _rpn_split(dataset: DetectionDataset, weights: Path, root: Path, split: str, path: Path | None) -> ProposalFile:

@@ -26,7 +26,8 @@ from detkit.predictor import Predictor
 from detkit.proposing import with_proposals
 from detkit.reports.run_report import write_report
 from detkit.reports.systems import newest_evaluation
-from detkit.sections import Config, FormName
+from detkit.sections.config import Config
+from detkit.sections.data import FormName
 from detkit.structures import Detections
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from detkit.build import build_optimizer, build_train_settings
 from detkit.build_data import build_batches
+from detkit.build_training import build_optimizer, build_train_settings
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import Part
 from detkit.engine.checkpoint import SavedModel, save_model
@@ -15,7 +15,8 @@ from detkit.engine.distributed import World
 from detkit.engine.inference import prepare
 from detkit.engine.stages import StageTimes
 from detkit.engine.trainer import Trainer, Validation
-from detkit.sections import Config, Train
+from detkit.sections.config import Config
+from detkit.sections.train import Train
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from detkit.build_data import build_resize
 from detkit.console import track
 from detkit.data.proposal_file import WithProposals
 from detkit.engine import checkpoint
-from detkit.sections import RCNN, Config, SPPNet
+from detkit.sections.config import Config
+from detkit.sections.models import RCNN, SPPNet
 from detkit.session import Session
 from detkit.staged.bbox_regressor import BoxRegressors, Pairs, fit_regressors
 from detkit.staged.candidates import CandidateRule

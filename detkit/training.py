@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from detkit.alternating import PHASES, train_alternating
-from detkit.build import build_detector, learning_rate
+from detkit.build import build_detector
 from detkit.build_data import (
     build_dataset,
     build_resize,
@@ -17,6 +17,7 @@ from detkit.build_data import (
     usual_metric,
     with_classes,
 )
+from detkit.build_training import learning_rate
 from detkit.config import ConfigError, differing_keys, read_config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.loader import detection_batches
@@ -31,7 +32,9 @@ from detkit.evaluation.coco import evaluate_coco
 from detkit.evaluation.voc import evaluate
 from detkit.proposing import with_proposals
 from detkit.reports.overview import overview
-from detkit.sections import RCNN, Config, FolderData, SPPNet
+from detkit.sections.config import Config
+from detkit.sections.data import FolderData
+from detkit.sections.models import RCNN, SPPNet
 from detkit.session import Session
 from detkit.staged_training import FEATURES, FINETUNE, REGRESSORS, SVMS, train_staged
 from detkit.whole_file import PARTIAL, written_whole

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from detkit.config import load_config, parse_config
-from detkit.sections import Config
+from detkit.sections.config import Config
 
 REPOSITORY = Path(__file__).parent.parent
 COLORS = {"bar": (220, 60, 40), "block": (40, 90, 220)}  # class: RGB

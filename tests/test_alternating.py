@@ -12,7 +12,8 @@ from detkit.build import build_detector
 from detkit.config import ConfigError, parse_config
 from detkit.engine.checkpoint import load_model
 from detkit.predictor import load
-from detkit.sections import Config, Train
+from detkit.sections.config import Config
+from detkit.sections.train import Train
 from detkit.session import Session
 from detkit.training import train
 

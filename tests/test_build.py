@@ -6,18 +6,14 @@ import pytest
 import torch
 
 from detkit.backbones.preprocess import Normalize
-from detkit.build import (
-    build_backbone,
-    build_detector,
-    build_optimizer,
-    build_pool,
-    build_schedule,
-    build_train_settings,
-    learning_rate,
-)
+from detkit.build import build_detector, build_pool
+from detkit.build_backbone import build_backbone
+from detkit.build_training import build_optimizer, build_schedule, build_train_settings, learning_rate
 from detkit.config import load_config
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
-from detkit.sections import VGG, Config, Pixels, ResNet, RoIAlignSection, RoIMaxPoolSection, ZFNet
+from detkit.sections.backbones import VGG, Pixels, ResNet, ZFNet
+from detkit.sections.config import Config
+from detkit.sections.models import RoIAlignSection, RoIMaxPoolSection
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())

@@ -7,7 +7,8 @@ import pytest
 from detkit.build_data import build_batches, build_dataset, split_names, with_classes
 from detkit.data import shapes
 from detkit.data.loader import Part
-from detkit.sections import Config, ShapesData
+from detkit.sections.config import Config
+from detkit.sections.data import ShapesData
 
 
 def test_a_batch_that_cannot_be_shared_out(tiny_config: Config) -> None:

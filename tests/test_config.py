@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.config import ConfigError, differing_keys, load_config, merge, parse_config
-from detkit.sections import AdamW, Config, FolderData
+from detkit.sections.config import Config
+from detkit.sections.data import FolderData
+from detkit.sections.train import AdamW
 
 FOLDER = Path(__file__).parent.parent / "configs"
 FILES_THERE = sorted(FOLDER.rglob("*.yaml"))

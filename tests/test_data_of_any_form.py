@@ -14,7 +14,7 @@ from detkit.config import load_config
 from detkit.data.convert import convert
 from detkit.data.forms import Kind, find_form
 from detkit.engine.checkpoint import load_model
-from detkit.sections import FolderData
+from detkit.sections.data import FolderData
 
 Inside = Callable[..., tuple[int, str, str]]  # the fixtures of conftest.py
 

@@ -8,12 +8,12 @@ import torchvision
 from torch import Tensor
 
 from detkit import importing
-from detkit.build import build_backbone
+from detkit.build_backbone import build_backbone
 from detkit.config import parse_config
 from detkit.engine.checkpoint import load_model
 from detkit.importing import import_weights
 from detkit.imports.imported import Imported, WeightFile
-from detkit.sections import ResNet, TimmBackbone
+from detkit.sections.backbones import ResNet, TimmBackbone
 
 
 def resnet18(folder: Path) -> tuple[Path, torch.nn.Module]:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from detkit.build import build_backbone, build_detector
+from detkit.build import build_detector
+from detkit.build_backbone import build_backbone
 from detkit.config import parse_config
 from detkit.engine.checkpoint import load
 from detkit.pretraining import pretrain

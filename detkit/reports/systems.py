@@ -8,7 +8,8 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationErro
 
 from detkit.config import read_config
 from detkit.engine.stages import FILE as STAGES_FILE
-from detkit.sections import Config, FolderData, Published
+from detkit.sections.config import Config, Published
+from detkit.sections.data import FolderData
 
 PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
 

@@ -10,7 +10,7 @@ from detkit.data.ground_truth import GroundTruth, Objects
 from detkit.data.joined import category_numbers, join, relabelled
 from detkit.data.listed import ListedDataset
 from detkit.data.voc import VOC_CLASSES
-from detkit.sections import FolderData
+from detkit.sections.data import FolderData
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

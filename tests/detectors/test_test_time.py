@@ -12,7 +12,6 @@ import yaml
 from torch import Tensor
 
 import detkit
-from detkit import sections as c
 from detkit.build import build_detector, build_staged_detector
 from detkit.config import ConfigError, parse_config, parse_test_time
 from detkit.data.loader import collate
@@ -23,6 +22,7 @@ from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
+from detkit.sections.config import TestTime
 from detkit.structures import Detections, Sample
 from tests.conftest import Inside
 
@@ -284,16 +284,16 @@ def test_refining_finds_at_least_as_sure_boxes(detector: TwoStageDetector) -> No
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ([], c.TestTime()),
-        (["flip=true", "scales=[480,600,768]"], c.TestTime(flip=True, scales=(480, 600, 768))),
-        (["flip=true", "shared_regions=true"], c.TestTime(flip=True, shared_regions=True)),
+        ([], TestTime()),
+        (["flip=true", "scales=[480,600,768]"], TestTime(flip=True, scales=(480, 600, 768))),
+        (["flip=true", "shared_regions=true"], TestTime(flip=True, shared_regions=True)),
         (
             ["soft_nms=linear", "box_voting=0.5", "refine=1"],
-            c.TestTime(refine=1, soft_nms="linear", box_voting=0.5),
+            TestTime(refine=1, soft_nms="linear", box_voting=0.5),
         ),
     ],
 )
-def test_options_are_read(settings: list[str], expected: c.TestTime) -> None:
+def test_options_are_read(settings: list[str], expected: TestTime) -> None:
     assert parse_test_time(settings) == expected
 
 
@@ -317,11 +317,11 @@ def test_options_that_are_none(setting: str, message: str) -> None:
 
 
 def test_without_options_it_is_the_plain_detector(finished_run: Path) -> None:
-    assert isinstance(detkit.load(finished_run, test_time=c.TestTime()).detector, TwoStageDetector)
+    assert isinstance(detkit.load(finished_run, test_time=TestTime()).detector, TwoStageDetector)
 
 
 def test_options_make_the_views(finished_run: Path) -> None:
-    options = c.TestTime(flip=True, scales=(64, 32), refine=2, soft_nms="linear", box_voting=0.6)
+    options = TestTime(flip=True, scales=(64, 32), refine=2, soft_nms="linear", box_voting=0.6)
     made = detkit.load(finished_run, device="cpu", test_time=options).detector
     assert isinstance(made, TestTimeDetector)
     assert [(view.resize, view.mirrored) for view in made.views] == [
@@ -337,10 +337,10 @@ def test_options_make_the_views(finished_run: Path) -> None:
 
 def test_a_predictor_with_options_predicts_in_px_of_the_picture(finished_run: Path) -> None:
     usual = detkit.load(finished_run, device="cpu")
-    same_size = detkit.load(finished_run, device="cpu", test_time=c.TestTime(scales=(64,)))
+    same_size = detkit.load(finished_run, device="cpu", test_time=TestTime(scales=(64,)))
     images = [sample.image for sample in pictures()]
     assert_same(same_size.predict(images, min_score=0), usual.predict(images, min_score=0))  # type: ignore[arg-type]
-    voting = detkit.load(finished_run, device="cpu", test_time=c.TestTime(flip=True, box_voting=0.5))
+    voting = detkit.load(finished_run, device="cpu", test_time=TestTime(flip=True, box_voting=0.5))
     everything, some = (voting.predict(images[0], min_score=least) for least in (0.01, 0.3))
     assert len(some) < len(everything)
     assert torch.equal(some.boxes, everything.boxes[: len(some)])  # the same voters, whatever is asked for
@@ -402,7 +402,7 @@ def test_staged_detectors_take_no_options(finished_run: Path, changed: Callable[
 
     run = changed(as_rcnn)
     for call in (
-        lambda: detkit.load(run, test_time=c.TestTime(flip=True)),
+        lambda: detkit.load(run, test_time=TestTime(flip=True)),
         lambda: detkit.load(finished_run, ensemble=[run]),
     ):
         with pytest.raises(ValueError, match=r"changed\.pt: test-time options and ensembles are for .*, this is rcnn"):
@@ -415,9 +415,9 @@ def test_scales_meet_no_scales(changed: Callable[[Change], Path]) -> None:
         content["model"]["scales"] = {"sides": [48, 64]}
 
     run = changed(several)
-    assert isinstance(detkit.load(run, test_time=c.TestTime(flip=True)).detector, TestTimeDetector)
+    assert isinstance(detkit.load(run, test_time=TestTime(flip=True)).detector, TestTimeDetector)
     with pytest.raises(ValueError, match=r"scales \[32\]: the detector looks at several sizes already .*\[48, 64\]"):
-        detkit.load(run, test_time=c.TestTime(scales=(32,)))
+        detkit.load(run, test_time=TestTime(scales=(32,)))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.resnet import resnet
-from detkit.build import build_backbone
+from detkit.build_backbone import build_backbone
 from detkit.config import parse_config
 from detkit.imports.caffe_imagenet import convert
 from detkit.imports.imported import ImportedBackbone, WeightFile

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from detkit.build import build_backbone
+from detkit.build_backbone import build_backbone
 from detkit.importing import import_weights
 from detkit.imports.classification import convert, timm_network
 from detkit.imports.imported import WeightFile
-from detkit.sections import ResNet
+from detkit.sections.backbones import ResNet
 
 DETECTRON_STAGES = {2: 3, 3: 4, 4: 6, 5: 3}
 
