@@ -94,7 +94,8 @@ def build_test_time(
 ) -> TestTimeDetector:
     """The detectors, each with its config and its classes' labels, as one that detects with the options.
 
-    The first one's rule decides. Raises ValueError where `scales` meet a detector that has several of its own.
+    The first one's rule decides. Raises ValueError where `scales` meet a detector that has several of its own, and for
+    `shared_regions` of a single look.
     """
     views = []
     for detector, config, labels in members:
@@ -108,6 +109,8 @@ def build_test_time(
         for side in options.scales or (short,):
             resize = Resize(side, round(long * side / short))
             views += [View(detector, resize, mirrored, labels) for mirrored in (False, True)[: 1 + options.flip]]
+    if options.shared_regions and len(views) == 1:
+        raise ValueError("test-time option shared_regions: there is one look only; add flip, scales or an ensemble")
     merging = Merging(_decay(options.soft_nms, members[0][1].model.head.nms_iou), options.box_voting)
     return TestTimeDetector(views, merging, options.refine, options.shared_regions)
 

@@ -1,4 +1,4 @@
-"""From `train` to optimizer, schedule and settings: the only place that matches on their `kind`."""
+"""From `train` to optimizer, schedule and settings."""
 
 from torch import nn
 from torch.optim import Optimizer

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from detkit.backbones.multi_scale import MultiScale
@@ -33,9 +34,8 @@ from detkit.sections.models import RCNN, FasterRCNN, SPPNet
 from detkit.structures import Batch, Clock, Detections, no_clock
 from detkit.whole_file import written_whole
 
-FORMAT = "1"
+FORMAT = "2"  # 1: ONNX took resized pictures
 ABOUT = "detkit.json"  # in a .pt2
-LEAST_SIDE = 32  # px, two cells: what torch.export saw of two cells it does not hold for one
 DYNAMIC = torch.export.Dim.DYNAMIC
 RESULTS = (
     "boxes: float32 (B, D, 4) x1, y1, x2, y2 px of the stored pictures; scores: float32 (B, D), best first, 0 marks "
@@ -48,11 +48,12 @@ ONNX_USAGE = (
 )
 TORCH_USAGE = (
     "images: uint8 (B, 3, H, W) RGB, each resized (bilinear, as cv2.resize) by min(short_side / shorter, long_side / "
-    "longer), sides rounded, and padded with zeros on the right and at the bottom; sizes, original_sizes: int64 (B, 2) "
-    "height, width after and before the resize; proposals, where asked for: float32 (B, N, 4) px of images, rows "
-    f"without area are padding; {RESULTS}"
+    "longer), sides rounded, and padded with zeros on the right and at the bottom, to 32 px at least; sizes, "
+    "original_sizes: int64 (B, 2) height, width after and before the resize; proposals, where asked for: float32 "
+    f"(B, N, 4) px of images, N at least 2, rows without area are padding; {RESULTS}"
 )
 INSTALL = 'pip install "detkit[export]"'
+LEAST_PROPOSALS = 2  # of a picture: what torch.export saw of several it does not hold for one
 
 
 def export_onnx(predictor: Predictor, path: Path) -> int:
@@ -160,13 +161,12 @@ class TorchExportDetector:
 
     def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
         """What is found in each picture of a resized and padded batch."""
-        height, width = batch.images.shape[2:]
-        if min(height, width) < LEAST_SIDE:
-            raise ValueError(f"pictures of {width} x {height} px: this program takes {LEAST_SIDE} px a side and more")
         with clock("graph"), torch.no_grad():
-            inputs = (batch.images, batch.sizes, batch.original_sizes)
-            more = (padded(batch)[0],) if _takes_proposals(self.config) else ()
-            boxes, scores, labels = self.program(*inputs, *more)
+            inputs = [batch.images, batch.sizes, batch.original_sizes]
+            if _takes_proposals(self.config):
+                proposals, _ = padded(batch)
+                inputs.append(F.pad(proposals, (0, 0, 0, max(0, LEAST_PROPOSALS - proposals.shape[1]))))
+            boxes, scores, labels = self.program(*inputs)
         return _as_detections(boxes, scores, labels)
 
 

@@ -97,7 +97,12 @@ def _renamed(made: Imported, classes: Sequence[str]) -> Imported:
 
 
 def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
-    config = parse_config(with_overrides(made.config, overrides), source=made.kind)
+    config = parse_config(with_overrides(made.config, overrides, "model.head.nms_iou=0.5"), source=made.kind)
+    backbone = config.model.backbone
+    if backbone.weights is not None or backbone.kind != made.config["model"]["backbone"]["kind"]:
+        raise ValueError(
+            f"{made.kind}: its backbone and weights are in the file; leave model.backbone's kind and weights"
+        )
     if isinstance(config.data, FolderData) and config.data.classes not in (None, made.classes):
         raise ValueError(f"data.classes {list(config.data.classes or ())}: name the classes with --classes")
     with torch.device("meta"):  # names and shapes alone

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,21 +17,25 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Raises OSError, naming `path` and the room there is, where it cannot be written.
     """
-    partial = path.with_name(f"{path.name}{PARTIAL}{os.getpid()}")
+    partial = path.with_name(f"{path.name[:200]}{PARTIAL}{os.getpid()}")  # a file's name has 255 bytes at most
     try:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # some writers have no other word for it
-        why = f" ({error.strerror or error})" if isinstance(error, OSError) else ""
-        free = shutil.disk_usage(path.parent).free / 1e6
+    except (OSError, RuntimeError, SafetensorError) as error:  # the last two: torch's and safetensors' for a full disk
+        folder = next(place for place in path.absolute().parents if place.is_dir())
+        free = shutil.disk_usage(folder).free / 1e6
         raise OSError(
-            f"{path}: could not be written{why}, with {free:.0f} MB free on its disk; what was there is kept"
+            f"{path}: could not be written ({_reason(error)}), with {free:.0f} MB free on its disk; what was there is "
+            "kept"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

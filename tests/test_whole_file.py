@@ -27,6 +27,13 @@ def test_what_is_stopped_leaves_the_old_file(tmp_path: Path, error: BaseExceptio
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_names_may_be_as_long_as_the_disk_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 250)
+    with written_whole(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new"
+
+
 def test_what_cannot_be_written_is_named_with_the_room_there_is(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with (
@@ -34,6 +41,12 @@ def test_what_cannot_be_written_is_named_with_the_room_there_is(tmp_path: Path) 
         written_whole(path),
     ):
         raise OSError(28, "No space left on device")
-    with pytest.raises(OSError, match=r"missing"), written_whole(tmp_path / "missing" / "a.txt") as partial:
-        partial.write_text("new")
+    for parent in ("missing", "file"):
+        (tmp_path / "file").touch()
+        with (
+            pytest.raises(OSError, match=rf"{parent}/a\.txt: could not be written \(.+\), with \d+ MB free"),
+            written_whole(tmp_path / parent / "a.txt") as partial,
+        ):
+            partial.write_text("new")
+    (tmp_path / "file").unlink()
     assert list(tmp_path.iterdir()) == []

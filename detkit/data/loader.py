@@ -18,6 +18,8 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.transforms import Resize, TrainTransform
 from detkit.structures import Batch, Sample
 
+LEAST_SIDE = 32  # px, two cells of stride 16: there are networks that cannot look at less
+
 
 @dataclass(frozen=True)
 class Part:
@@ -146,7 +148,7 @@ def _useful(workers: int) -> int:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on: a scheduler or a container can leave it fewer than the machine has."""
+    """Cores this process may run on, which a scheduler may have cut; a limit on time alone is not seen."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -157,9 +159,9 @@ def tall_pictures(dataset: DetectionDataset) -> list[bool]:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad the samples' images with zeros to the largest height and width among them."""
-    height = max(s.image.shape[1] for s in samples)
-    width = max(s.image.shape[2] for s in samples)
+    """Pad the samples' images with zeros to the largest height and width among them, and to LEAST_SIDE."""
+    height = max(LEAST_SIDE, *(s.image.shape[1] for s in samples))
+    width = max(LEAST_SIDE, *(s.image.shape[2] for s in samples))
     images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
     for image, sample in zip(images, samples, strict=True):
         image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image

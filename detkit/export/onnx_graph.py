@@ -44,8 +44,9 @@ def onnx_graph(detector: TwoStageDetector, resize: Resize, example: tuple[Tensor
             verbose=False,
         )
     assert program is not None
-    before = resize_graph(resize, "resized_proposals" in names, OPSET, names)
-    return compose.merge_models(before, program.model_proto, io_map=[(name, name) for name in names])
+    model = program.model_proto
+    before = resize_graph(resize, "resized_proposals" in names, names, OPSET, model.ir_version)
+    return compose.merge_models(before, model, io_map=[(name, name) for name in names])
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:

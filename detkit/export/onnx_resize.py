@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
+from detkit.data.loader import LEAST_SIDE
 from detkit.data.transforms import Resize
 
 IMAGES, SIZES, PROPOSALS = "images", "sizes", "proposals"  # the inputs
-IR_VERSION = 10  # of the file format: what torch writes, too
 BITS = 2048  # parts of a px that weights are counted in
 
 
-def resize_graph(resize: Resize, with_proposals: bool, opset: int, outputs: tuple[str, ...]) -> ModelProto:
+def resize_graph(
+    resize: Resize, with_proposals: bool, outputs: tuple[str, ...], opset: int, ir_version: int
+) -> ModelProto:
     """From stored pictures to what BatchedDetector takes (export/batched.py), which are `outputs` in its order.
 
     Inputs: images (B, 3, H, W) uint8, stored pictures with padding on the right and at the bottom, sizes (B, 2) int64
     without padding, and proposals (B, P, 4) px of the stored pictures if there are to be any. Outputs: the resized
     pictures (B, 3, H', W') uint8, padded with zeros; their sizes; the sizes given; the proposals in px of the resized.
+    `ir_version`: of ONNX's file format.
     """
     graph = _Graph()
     new_sizes = _new_sizes(graph, resize)
@@ -44,7 +47,7 @@ def resize_graph(resize: Resize, with_proposals: bool, opset: int, outputs: tupl
     out_shapes = [("batch", 3, None, None), ("batch", 2), ("batch", 2), ("batch", "proposals", 4)]
     results = [helper.make_tensor_value_info(*one) for one in zip(outputs, out_types, out_shapes)]
     body = helper.make_graph(graph.nodes, "resize", inputs, results, graph.constants)
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version)
     checker.check_model(model)
     return model
 
@@ -122,7 +125,7 @@ class _Axis:
         self.graph = graph
         index = graph.constant([axis], np.int64)
         old, new = (graph.add("Gather", sizes, index, axis=1) for sizes in (SIZES, new_sizes))  # (B, 1)
-        count = graph.add("ReduceMax", new, keepdims=0)
+        count = graph.add("Max", graph.add("ReduceMax", new, keepdims=0), graph.constant(LEAST_SIDE, np.int64))
         places = graph.add("Range", graph.constant(0, np.int64), count, graph.constant(1, np.int64))  # (N,)
         self.inside = graph.cast(graph.add("Less", places, new), TensorProto.INT32)
         position, last = self._positions(places, old, new), graph.cast(old, TensorProto.FLOAT)

@@ -5,21 +5,27 @@ from torch import Tensor
 
 from detkit.ops import boxes as box_ops
 
+SPARE = 2
+
 
 def suppress_together(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
     """A Suppress in operators of torch and torchvision alone: one NMS over pictures that are moved apart.
 
-    In float64, in which moving boxes apart does not blur them.
+    In float64, in which moving boxes apart does not blur them. Two boxes beyond all pictures are always kept: a program
+    of torch.export takes for granted that there are two and more of what it counted, and would fail on empty pictures.
     """
     batch, count = scores.shape
     flat = boxes.reshape(-1, 4).double()
     picture = torch.arange(batch, device=boxes.device)[:, None].expand(-1, count).reshape(-1, 1)
     flat = flat + picture * (flat.amax() - flat.amin() + 1)
-    likely = (scores.flatten() > -torch.inf).nonzero().flatten()
-    kept = likely[box_ops.nms(flat[likely], scores.flatten()[likely].double(), max_iou)]
-    chosen = torch.zeros_like(scores, dtype=torch.bool).flatten()
+    corner = flat.amax() + torch.tensor([[1.0], [3.0]], dtype=flat.dtype, device=flat.device)
+    flat = torch.cat([flat, corner + flat.new_tensor([0, 0, 1, 1])])
+    ranks = torch.cat([scores.flatten().double(), flat.new_full((SPARE,), torch.finfo(flat.dtype).min)])
+    likely = (ranks > -torch.inf).nonzero().flatten()
+    kept = likely[box_ops.nms(flat[likely], ranks[likely], max_iou)]
+    chosen = torch.zeros_like(ranks, dtype=torch.bool)
     chosen[kept] = True
-    return chosen.view(batch, count)
+    return chosen[:-SPARE].view(batch, count)
 
 
 @torch.library.custom_op("detkit::suppress_each", mutates_args=())

@@ -103,10 +103,10 @@ class RoIHead(nn.Module):
 
     def predict(self, features: Features, regions_R5: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4); `context` as of the pictures' `context`."""
-        regions_RD = self._embed(features, regions_R5)
+        vectors = self._embed(features, regions_R5)
         if context is not None:
-            regions_RD = torch.cat([regions_RD, context[regions_R5[:, 0].long()]], dim=1)
-        logits, offsets = self.classifier(regions_RD), self.regressor(regions_RD)
+            vectors = torch.cat([vectors, context[regions_R5[:, 0].long()]], dim=1)  # (R, 2 D)
+        logits, offsets = self.classifier(vectors), self.regressor(vectors)
         return logits.float(), offsets.float().view(logits.shape[0], -1, 4)
 
     def score(self, features: Features, boxes_BK4: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

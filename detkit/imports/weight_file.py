@@ -18,7 +18,7 @@ from torch import Tensor
 
 from detkit.imports.caffe_file import read_caffemodel
 from detkit.imports.imported import WeightFile
-from detkit.imports.restricted_pickle import read_pickle
+from detkit.imports.restricted_pickle import MAX_STEPS, read_pickle
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "blobs")  # under which tools keep the tensors in a checkpoint
 PARALLEL = "module."  # before all names, where torch's DataParallel was saved
@@ -67,6 +67,8 @@ def _torch(path: Path, in_place: bool) -> Any:
     """`in_place`: tensors are views of the file, so that none can claim more memory than the file has."""
     try:
         return _without_code(path, in_place)
+    except (OSError, MemoryError):
+        raise
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked is None:
@@ -85,9 +87,12 @@ def _without_code(path: Path, in_place: bool) -> Any:
     except pickle.UnpicklingError as error:
         if in_place or TEXT_NUMBER not in str(error):
             raise
-    with tempfile.TemporaryFile() as copy:
-        _write_with_binary_numbers(path, copy)
-        return torch.load(copy, map_location="cpu", weights_only=True)
+    try:
+        with tempfile.TemporaryFile() as copy:
+            _write_with_binary_numbers(path, copy)
+            return torch.load(copy, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise OSError(f"{path}: a copy of it in {tempfile.gettempdir()} failed ({error.strerror})") from error
 
 
 def _write_with_binary_numbers(path: Path, copy: BinaryIO) -> None:
@@ -96,22 +101,25 @@ def _write_with_binary_numbers(path: Path, copy: BinaryIO) -> None:
     Python 2 writes numbers above 2^31 so, such as the ids of parameters in an optimizer's state: torch.load, where it
     runs no code, does not know them.
     """
-    with path.open("rb") as file:
-        found: list[tuple[int, int, bytes]] = []  # where each begins and ends, and what to write there
+    with path.open("rb") as pickles, path.open("rb") as original:
+        steps = 0
         for _ in range(LEGACY_PICKLES):
-            for operation, value, at in pickletools.genops(file):
+            for operation, value, at in pickletools.genops(pickles):
+                steps += 1
+                if steps > MAX_STEPS:
+                    raise ValueError("it has more operations than any weight file needs")
                 if operation.name == "INT":
-                    found.append((at or 0, file.tell(), _binary(int(value or 0))))
-        file.seek(0)
-        for begin, end, binary in found:
-            copy.write(file.read(begin - file.tell()))
-            copy.write(binary)
-            file.seek(end)
-        shutil.copyfileobj(file, copy)
+                    assert at is not None and value is not None
+                    copy.write(original.read(at - original.tell()))
+                    copy.write(_binary(value))
+                    original.seek(pickles.tell())
+        shutil.copyfileobj(original, copy)
     copy.seek(0)
 
 
 def _binary(number: int) -> bytes:
+    if isinstance(number, bool):
+        return pickle.NEWTRUE if number else pickle.NEWFALSE
     length = number.bit_length() // 8 + 1
     return pickle.LONG1 + bytes([length]) + number.to_bytes(length, "little", signed=True)
 

@@ -20,7 +20,7 @@ class RoICrop(nn.Module):
     """
 
     def __init__(self, size: int, stride: int, max_pool: bool, offset: float = 0.0) -> None:
-        """`max_pool`: the largest of 2 x 2 samples in each cell, instead of one sample."""
+        """`size` P cells a side; `max_pool`: the largest of 2 x 2 samples in each cell, instead of one sample."""
         super().__init__()
         self.size, self.cells, self.stride, self.offset = size, size * size, stride, offset
         self.max_pool = max_pool
@@ -44,6 +44,7 @@ class CornerAlign(nn.Module):
     """
 
     def __init__(self, size: int, stride: int, offset: float = 0.0) -> None:
+        """`size` P cells a side."""
         super().__init__()
         self.size, self.cells, self.stride, self.offset = size, size * size, stride, offset
 

@@ -1,6 +1,7 @@
 """A whole configuration. Every key has its type, its range and its default, with where the default is from.
 
-Only detkit/build*.py read the sections; everything else takes plain arguments. detkit/config.py reads the files.
+Only detkit/build*.py and what is above them know the sections; networks, data sets and training take plain arguments.
+detkit/config.py reads the files.
 """
 
 import json

@@ -29,6 +29,9 @@ SWITCHES: tuple[tuple[str, ...], ...] = (
     ("flip=true", "box_voting=0.5"),
     ("scales=[320,400,460]",),  # within what this run was trained on
     ("flip=true", "scales=[320,400,460]", "box_voting=0.5"),
+    ("flip=true", "shared_regions=true"),
+    ("flip=true", "scales=[320,400,460]", "shared_regions=true"),
+    ("shared_regions=true",),  # of use in an ensemble
 )
 
 
@@ -40,17 +43,18 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--ensemble", type=Path, nargs="+", default=())
-    parser.add_argument("--only", default="", help="the options whose text contains this")
+    parser.add_argument("--only", nargs="+", metavar="OPTIONS", help="rows of the table, such as 'flip=true, refine=1'")
     parser.add_argument("--seconds", action="store_true", help="only the seconds")
     arguments = parser.parse_args()
     print("| options | mAP (voc07) | AP (coco) | CPU seconds an image |\n| --- | --- | --- | --- |")
     for settings in SWITCHES:
-        if arguments.only not in " ".join(settings):
+        name = ", ".join(settings) or "none"
+        if arguments.only is not None and name not in arguments.only:
             continue
         predictor = load(arguments.run, test_time=parse_test_time(settings), ensemble=arguments.ensemble)
         dataset = open_dataset(predictor.config, arguments.data, "test", predictor.classes)
         scores = "- | -" if arguments.seconds else scored(predictor, dataset)
-        print(f"| {', '.join(settings) or 'none'} | {scores} | {seconds(predictor, dataset):.2f} |", flush=True)
+        print(f"| {name} | {scores} | {seconds(predictor, dataset):.2f} |", flush=True)
 
 
 def scored(predictor: Predictor, dataset: DetectionDataset) -> str:
