@@ -114,8 +114,9 @@ def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
         raise ValueError(f"{made.kind}: its weights do not fit its config ({', '.join(differing[:4])}); {cause}")
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(SavedModel(json.loads(config.model_dump_json()), made.classes, made.weights, step=0), out)
+    changed = f"changed: {' '.join(overrides)}" if overrides else made.hint
     usage = f"written: {out}; detect with: python tools/detect.py {out} PICTURES --out found"
-    return f"{usage}\n{made.hint}" if made.hint else usage
+    return f"{changed}\n{usage}" if changed else usage
 
 
 def _write_backbone(made: ImportedBackbone, out: Path) -> str:

@@ -149,6 +149,8 @@ def test_what_a_file_does_not_tell_can_be_said(tiny_import: Path, tmp_path: Path
     assert all(torch.equal(changed.weights[name], value) for name, value in plain.weights.items())
     named = load_model(_imported(tiny_import, out, ["data.classes=[bar,block]", "data.short_side=80"]))
     assert named.config["data"]["short_side"] == 80
+    told = import_weights(tiny_import, out, overrides=["model.pool.sampling=0", "data.short_side=80"])
+    assert "\nchanged: model.pool.sampling=0 data.short_side=80\nwritten: " in told
 
 
 def _imported(path: Path, out: Path, overrides: list[str]) -> Path:
@@ -170,6 +172,8 @@ def _imported(path: Path, out: Path, overrides: list[str]) -> Path:
             "model.backbone.norm=batch",
             r"its weights do not fit its config \(.*num_batches_tracked.*\); with model\.backbone\.norm=batch",
         ),
+        ("model.backbone={kind: timm, name: resnet18}", "its backbone and weights are in the file"),
+        ("model.backbone.weights=imagenet", "its backbone and weights are in the file"),
         ("data.classes=[cat,dog]", r"data\.classes \['cat', 'dog'\]: name the classes with --classes"),
     ],
 )

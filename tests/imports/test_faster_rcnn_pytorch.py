@@ -217,7 +217,7 @@ def test_what_the_file_does_not_tell_is_said(tmp_path: Path) -> None:
         f"{path} (torch file with 'model'): Faster R-CNN on VGG-16 of faster-rcnn.pytorch, regions pooled by align as "
         "on its master branch, which the file does not tell"
     )
-    assert lines[2] == (
+    assert lines[1] == (
         "if it was trained on the branch pytorch-1.0, import it with: model.pool.kind=roi_align model.pool.size=7 "
         "model.pool.sampling=0 model.pool.pixel_centers=integer"
     )
