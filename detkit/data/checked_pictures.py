@@ -1,6 +1,5 @@
 """Decodes every picture of a data set, as training will, and keeps what comparing them takes."""
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from detkit.console import track
 from detkit.data.checked_split import UNKNOWN_SIZE, CheckedSplit
 from detkit.data.faults import Fault
 from detkit.data.images import ImageError, ImageHeader, read_header, read_image, read_image_of_size
+from detkit.data.loader import usable_cores
 from detkit.data.near_duplicates import Look, look_of
 from detkit.structures import Size
 
@@ -34,7 +34,7 @@ def check_pictures(splits: Iterable[CheckedSplit]) -> Pictures:
     wanted = list(dict.fromkeys(key for split in splits for key in keys_of(split)))
     wanted = [(path, size) for path, size in wanted if path.exists() or path.is_symlink()]
     # Threads: nearly all the time is OpenCV's and Pillow's, which let others run meanwhile.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         found = track(pool.map(_check_picture, wanted), "checking pictures", len(wanted))
         return dict(zip(wanted, found, strict=True))
 

@@ -97,24 +97,19 @@ def _resized(graph: _Graph, new_sizes: str, name: str) -> None:
     rows, columns = _Axis(graph, 0, new_sizes), _Axis(graph, 1, new_sizes)
     by_column = graph.add("Transpose", IMAGES, perm=[0, 3, 1, 2])  # (B, W, 3, H)
     one, other = (graph.cast(columns.gather(by_column, index), TensorProto.INT32) for index in columns.sources)
-    sums = _weighted(graph, (one, other), columns.weights)  # (B, W', 3, H)
+    parts = (columns.weighted(part, weight) for part, weight in zip((one, other), columns.weights, strict=True))
+    sums = graph.add("Add", *parts)  # (B, W', 3, H)
     sums = graph.add("Div", sums, graph.constant(16, np.int32))
     by_row = graph.add("Transpose", sums, perm=[0, 3, 2, 1])  # (B, H, 3, W')
     one, other = (rows.gather(by_row, index) for index in rows.sources)
-    parts = [_weighted(graph, (part,), (weight,)) for part, weight in zip((one, other), rows.weights)]
+    parts = (rows.weighted(part, weight) for part, weight in zip((one, other), rows.weights, strict=True))
     one, other = (graph.add("Div", part, graph.constant(1 << 16, np.int32)) for part in parts)
     total = graph.add("Add", graph.add("Add", one, other), graph.constant(2, np.int32))
     whole = graph.add("Div", total, graph.constant(4, np.int32))  # (B, H', 3, W')
     whole = graph.add("Transpose", whole, perm=[0, 2, 1, 3])
-    whole = graph.add("Mul", whole, graph.along(rows.inside, 1, 3))  # padding is 0
-    whole = graph.add("Mul", whole, graph.along(columns.inside, 1, 2))
+    inside = graph.add("Mul", graph.along(rows.inside, 1, 3), graph.along(columns.inside, 1, 2))  # (B, 1, H', W')
+    whole = graph.add("Mul", whole, inside)  # padding is 0
     graph.add("Cast", whole, to=TensorProto.UINT8, name=name)
-
-
-def _weighted(graph: _Graph, values: tuple[str, ...], weights: tuple[str, ...]) -> str:
-    """The sum of values (B, N, 3, M) times weights (B, N)."""
-    products = [graph.add("Mul", v, graph.along(w, 2, 3)) for v, w in zip(values, weights, strict=True)]
-    return products[0] if len(products) == 1 else graph.add("Add", *products)
 
 
 class _Axis:
@@ -145,6 +140,10 @@ class _Axis:
     def gather(self, values: str, sources: str) -> str:
         """Of values (B, M, ., .) those at sources (B, N)."""
         return self.graph.add("GatherND", values, self.graph.along(sources, 2), batch_dims=1)
+
+    def weighted(self, values: str, weights: str) -> str:
+        """Values (B, N, ., .) times weights (B, N)."""
+        return self.graph.add("Mul", values, self.graph.along(weights, 2, 3))
 
     def _positions(self, places: str, old: str, new: str) -> str:
         """Where the places' middles lie in the stored picture, in px from the middle of its first (B, N)."""

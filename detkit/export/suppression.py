@@ -5,20 +5,20 @@ from torch import Tensor
 
 from detkit.ops import boxes as box_ops
 
-SPARE = 2
+SPARE = 2  # boxes
 
 
 def suppress_together(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
     """A Suppress in operators of torch and torchvision alone: one NMS over pictures that are moved apart.
 
-    In float64, in which moving boxes apart does not blur them. Two boxes beyond all pictures are always kept: a program
-    of torch.export takes for granted that there are two and more of what it counted, and would fail on empty pictures.
+    In float64, in which moving boxes apart does not blur them. SPARE boxes beyond all pictures are always kept, as
+    programs of torch.export take for granted that there are two and more of what they counted: else they would fail.
     """
     batch, count = scores.shape
     flat = boxes.reshape(-1, 4).double()
     picture = torch.arange(batch, device=boxes.device)[:, None].expand(-1, count).reshape(-1, 1)
     flat = flat + picture * (flat.amax() - flat.amin() + 1)
-    corner = flat.amax() + torch.tensor([[1.0], [3.0]], dtype=flat.dtype, device=flat.device)
+    corner = flat.amax() + 1 + 2 * torch.arange(SPARE, device=flat.device)[:, None]
     flat = torch.cat([flat, corner + flat.new_tensor([0, 0, 1, 1])])
     ranks = torch.cat([scores.flatten().double(), flat.new_full((SPARE,), torch.finfo(flat.dtype).min)])
     likely = (ranks > -torch.inf).nonzero().flatten()

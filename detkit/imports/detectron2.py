@@ -15,7 +15,15 @@ from torch import Tensor
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.resnet import resnet
 from detkit.imports.class_lists import class_names
-from detkit.imports.imported import Imported, ImportedBackbone, Wanted, WeightFile, take
+from detkit.imports.imported import (
+    Imported,
+    ImportedBackbone,
+    Wanted,
+    WeightFile,
+    classes_beside_background,
+    rows,
+    take,
+)
 from detkit.ops.anchors import cell_anchors
 
 MARK = "proposal_generator.rpn_head.conv.weight"
@@ -69,14 +77,12 @@ def convert(found: WeightFile) -> Imported | ImportedBackbone | None:
         return None
     _check_pixels(tensors)
     depth = _depth(tensors, lambda stage: f"{'roi_heads' if stage == 5 else 'backbone'}.res{stage}.")
-    num_classes = _rows(tensors, f"{CLASSIFIER}.bias") - 1  # background is the last
-    if num_classes < 1:
-        raise ValueError(f"tensor {CLASSIFIER}.bias has room for no class beside the background")
+    num_classes = classes_beside_background(tensors, CLASSIFIER)
     weights = take(tensors, _wanted(depth, tensors, num_classes), UNUSED)
     _check_anchors(tensors)
     classes = class_names(num_classes)
     kind = f"detectron2's Faster R-CNN R{depth}-C4 with {num_classes} classes"
-    return Imported(kind, _config(depth, _rows(tensors, MARK), classes), classes, weights)
+    return Imported(kind, _config(depth, rows(tensors, MARK), classes), classes, weights)
 
 
 def _from_torchvision(tensors: Mapping[str, Tensor]) -> ImportedBackbone:
@@ -112,7 +118,7 @@ def _wanted(depth: Depth, tensors: Mapping[str, Tensor], num_classes: int) -> di
     """By our name, where each tensor of the detector is found and its shape."""
     backbone = _resnet(depth, "msra")
     channels, dim = backbone.channels, backbone.tail_dim
-    hidden, anchors = _rows(tensors, MARK), len(SIZES) * len(RATIOS)
+    hidden, anchors = rows(tensors, MARK), len(SIZES) * len(RATIOS)
     features = {
         f"features.{name}": Wanted(_their_name(name, "backbone.", ""), value.shape)
         for name, value in backbone.features.state_dict().items()
@@ -147,12 +153,6 @@ def _their_name(ours: str, before: str, before_conv5: str) -> str:
     else:
         place = layer if layer.startswith("conv") else f"conv{layer.removeprefix('bn')}.norm"
     return f"{before_conv5 if stage == 5 else before}res{stage}.{block}.{place}.{last}"
-
-
-def _rows(tensors: Mapping[str, Tensor], name: str) -> int:
-    if name not in tensors or tensors[name].ndim < 1:
-        raise ValueError(f"1 tensors missing ({name})")
-    return int(tensors[name].shape[0])
 
 
 def _check_pixels(tensors: Mapping[str, Tensor]) -> None:

@@ -22,7 +22,7 @@ from detkit.backbones.resnet import resnet
 from detkit.backbones.vgg import CHANNELS, vgg
 from detkit.imports.class_lists import class_names
 from detkit.imports.classification import BOTTLENECK
-from detkit.imports.imported import Imported, Wanted, WeightFile, take
+from detkit.imports.imported import Imported, Wanted, WeightFile, classes_beside_background, rows, take
 from detkit.imports.py_faster_rcnn import (
     anchor_offsets,
     background_last,
@@ -50,9 +50,9 @@ def convert(found: WeightFile) -> Imported | None:
         return None
     section = _backbone_section(tensors)
     name = "VGG-16" if section["kind"] == "vgg" else f"ResNet-{section['depth']}"
-    channels, anchors = _rows(tensors, f"{RPN_CONV}.bias"), _rows(tensors, f"{RPN_SCORES}.bias") // 2
-    classes = class_names(_num_classes(tensors))
-    is_agnostic = bool(found.settings.get("class_agnostic", _rows(tensors, f"{REGRESSOR}.bias") == 4))
+    channels, anchors = rows(tensors, f"{RPN_CONV}.bias"), rows(tensors, f"{RPN_SCORES}.bias") // 2
+    classes = class_names(classes_beside_background(tensors, CLASSIFIER))
+    is_agnostic = bool(found.settings.get("class_agnostic", rows(tensors, f"{REGRESSOR}.bias") == 4))
     pool, way, hint = _pooling(found.settings.get("pooling_mode", "align"), name)
     config = {
         "data": data(classes),
@@ -99,22 +99,9 @@ def _training(is_vgg: bool) -> dict[str, Any]:
     return recipe | {"optimizer": recipe["optimizer"] | {"weight_decay": 0.0001, "bias_rate": 1.0}}
 
 
-def _rows(tensors: Mapping[str, Tensor], name: str) -> int:
-    if name not in tensors or tensors[name].ndim < 1:
-        raise ValueError(f"1 tensors missing ({name})")
-    return int(tensors[name].shape[0])
-
-
-def _num_classes(tensors: Mapping[str, Tensor]) -> int:
-    count = _rows(tensors, f"{CLASSIFIER}.bias") - 1
-    if count < 1:
-        raise ValueError(f"tensor {CLASSIFIER}.bias has room for no class beside the background")
-    return count
-
-
 def _backbone_section(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     if "RCNN_top.0.bias" in tensors:
-        channels, fc_dim = _rows(tensors, "RCNN_base.28.bias"), _rows(tensors, "RCNN_top.0.bias")
+        channels, fc_dim = rows(tensors, "RCNN_base.28.bias"), rows(tensors, "RCNN_top.0.bias")
         if not 0 < channels <= CHANNELS[-1]:
             raise ValueError(f"tensor RCNN_base.28.bias has {channels} channels; VGG-16 has {CHANNELS[-1]}")
         section = {"kind": "vgg", "depth": 16, "layout": "torchvision", "norm": "none", "pixels": CAFFE_PIXELS}

@@ -69,6 +69,21 @@ def take(tensors: Mapping[str, Tensor], wanted: Mapping[str, Wanted], unused: Se
     return {ours: as_weights(tensors[want.name], want.name) for ours, want in wanted.items()}
 
 
+def rows(tensors: Mapping[str, Tensor], name: str) -> int:
+    """Length of a tensor's first side. Raises ValueError where there is none."""
+    if name not in tensors or tensors[name].ndim < 1:
+        raise ValueError(f"1 tensors missing ({name})")
+    return int(tensors[name].shape[0])
+
+
+def classes_beside_background(tensors: Mapping[str, Tensor], classifier: str) -> int:
+    """How many classes the layer `classifier` scores beside the background. Raises ValueError where there are none."""
+    count = rows(tensors, f"{classifier}.bias") - 1
+    if count < 1:
+        raise ValueError(f"tensor {classifier}.bias has room for no class beside the background")
+    return count
+
+
 def as_weights(tensor: Tensor, name: str) -> Tensor:
     """The tensor in float32. Raises ValueError where it holds no finite real numbers."""
     if tensor.is_complex() or tensor.is_sparse or tensor.is_quantized:

@@ -92,7 +92,7 @@ def _without_code(path: Path, in_place: bool) -> Any:
             _write_with_binary_numbers(path, copy)
             return torch.load(copy, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise OSError(f"{path}: a copy of it in {tempfile.gettempdir()} failed ({error.strerror})") from error
+        raise OSError(f"{path}: a copy of it in {tempfile.gettempdir()} failed ({error.strerror or error})") from error
 
 
 def _write_with_binary_numbers(path: Path, copy: BinaryIO) -> None:

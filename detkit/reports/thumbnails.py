@@ -1,6 +1,5 @@
 """Small pictures of a data set's images, for pages that show many."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ import cv2
 
 from detkit.console import track
 from detkit.data.dataset import DetectionDataset
+from detkit.data.loader import usable_cores
 
 LONG_SIDE = 480  # px
 QUALITY = 80  # of JPEG: about 30 kB a picture
@@ -29,7 +29,7 @@ def write_thumbnails(folder: Path, dataset: DetectionDataset, images: Sequence[i
         (folder / f"{image}.jpg").write_bytes(_thumbnail(dataset, image))
 
     # Threads: nearly all the time is OpenCV's, which lets others run meanwhile.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         for _ in track(pool.map(write, images), "pictures", len(images)):
             pass
 

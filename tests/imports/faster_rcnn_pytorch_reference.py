@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.imports import caffe_reference as caffe
+from tests.imports.simple_faster_rcnn_reference import vgg16
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, Tensor]
-VGG16 = (2, 2, 3, 3, 3)  # convolutions before each pooling
 RESNET50 = (3, 4, 6, 3)
 CELLS, STRIDE = 7, 16
 # Features (C, H, W), a region x1, y1, x2, y2 in cells -> (C, 7, 7)
@@ -43,7 +43,7 @@ def extract(weights: Weights, picture: NDArray[np.uint8]) -> Tensor:
     """The feature map (1, C, H, W)."""
     pixels = picture[:, :, ::-1].astype(np.float32) - np.float32(caffe.PIXEL_MEANS)
     blob = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)  # as detkit's
-    return vgg16(weights, blob) if "RCNN_top.3.weight" in weights else resnet_base(weights, blob)
+    return vgg16(weights, "RCNN_base", blob) if "RCNN_top.3.weight" in weights else resnet_base(weights, blob)
 
 
 def vectors(weights: Weights, feature_map: Tensor, rois: Array, pool: str) -> Tensor:
@@ -62,18 +62,6 @@ def vectors(weights: Weights, feature_map: Tensor, rois: Array, pool: str) -> Te
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
     return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-
-def vgg16(weights: Weights, x: Tensor) -> Tensor:
-    """torchvision's vgg16().features without its last pooling: sizes of odd maps are rounded down."""
-    layer = 0
-    for count in VGG16:
-        if layer:
-            x, layer = F.max_pool2d(x, 2, 2), layer + 1
-        for _ in range(count):
-            x = F.conv2d(x, weights[f"RCNN_base.{layer}.weight"], weights[f"RCNN_base.{layer}.bias"], padding=1).relu()
-            layer += 2
-    return x
 
 
 def resnet_base(weights: Weights, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def detect(state: Mapping[str, Tensor], picture: NDArray[np.uint8], caffe: bool)
     else:
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         blob = (image / 255 - mean) / std
-    feature_map = _extractor(state, blob[None])
+    feature_map = vgg16(state, "extractor", blob[None])
     size = picture.shape[:2]
     rois = _propose(state, feature_map, size)
     regions = torch.from_numpy(rois[:, [1, 0, 3, 2]]).float()
@@ -41,13 +41,14 @@ def detect(state: Mapping[str, Tensor], picture: NDArray[np.uint8], caffe: bool)
     return found
 
 
-def _extractor(state: Mapping[str, Tensor], x: Tensor) -> Tensor:
+def vgg16(state: Mapping[str, Tensor], prefix: str, x: Tensor) -> Tensor:
+    """torchvision's vgg16().features without its last pooling: sizes of odd maps are rounded down."""
     layer = 0
     for count in CONVOLUTIONS:
         if layer:
             x, layer = F.max_pool2d(x, 2, 2), layer + 1
         for _ in range(count):
-            x = F.conv2d(x, state[f"extractor.{layer}.weight"], state[f"extractor.{layer}.bias"], padding=1).relu()
+            x = F.conv2d(x, state[f"{prefix}.{layer}.weight"], state[f"{prefix}.{layer}.bias"], padding=1).relu()
             layer += 2
     return x
 

@@ -19,6 +19,7 @@ from detkit.imports.class_lists import COCO_CLASSES, VOC_CLASSES
 from detkit.imports.faster_rcnn_pytorch import OF_1_0, convert
 from detkit.imports.imported import Imported, WeightFile
 from tests.imports import faster_rcnn_pytorch_reference as reference
+from tests.imports.simple_faster_rcnn_reference import CONVOLUTIONS
 from tests.imports.test_caffe_detectors import assert_same_detections, caffe_layers, picture
 
 Weights = dict[str, Tensor]
@@ -38,7 +39,7 @@ TO_1_0 = [f"model.pool.{key}={value}" for key, value in OF_1_0.items()]
 def vgg16(**kinds: int) -> Weights:
     """A VGG-16 of an eighth of the channels whose random weights find things."""
     names, layer = dict(NAMES), 0
-    for stage, count in enumerate(reference.VGG16, start=1):
+    for stage, count in enumerate(CONVOLUTIONS, start=1):
         for i in range(1, count + 1):
             names[f"conv{stage}_{i}"] = f"RCNN_base.{layer}"
             layer += 2
