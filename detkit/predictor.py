@@ -10,14 +10,15 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from detkit.build import build_detector, build_proposer, build_staged_detector, build_test_time
-from detkit.build_data import build_resize
-from detkit.config import parse_config
-from detkit.console import track
-from detkit.data.loader import collate
-from detkit.data.pictures import OpenPicture, is_one, listed, open_picture
-from detkit.data.pictures import Picture as Picture
-from detkit.data.transforms import Resize
+from detkit.build.data import build_resize
+from detkit.build.detector import build_detector, build_proposer, build_staged_detector, build_test_time
+from detkit.config.loading import parse_config
+from detkit.config.models import RCNN, FasterRCNN, ProposalFilesSection, SPPNet
+from detkit.config.schema import Config, TestTime
+from detkit.data.io.pictures import OpenPicture, is_one, listed, open_picture
+from detkit.data.io.pictures import Picture as Picture
+from detkit.data.pipeline.loader import collate
+from detkit.data.pipeline.transforms import Resize
 from detkit.detectors.test_time import TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
@@ -25,8 +26,7 @@ from detkit.engine.inference import Detector, prepare
 from detkit.heads.compression import compress_tail
 from detkit.heads.roi_head import RoIHead
 from detkit.results import Result
-from detkit.sections.config import Config, TestTime
-from detkit.sections.models import RCNN, FasterRCNN, ProposalFilesSection, SPPNet
+from detkit.runtime.console import track
 from detkit.staged.detector import StagedDetector
 from detkit.structures import Clock, Detections, Sample, no_clock
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.data.pictures import Pixels, pixels_of
+from detkit.data.io.pictures import Pixels, pixels_of
 from detkit.reports.overview import draw_detections
+from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections, Size
-from detkit.whole_file import written_whole
 
 Box = tuple[float, ...]  # x1, y1, x2, y2 px
 _SHOWN = 5  # detections that repr names

@@ -14,8 +14,8 @@ import torch
 import yaml
 from PIL import Image
 
-from detkit.config import load_config, parse_config
-from detkit.sections.config import Config
+from detkit.config.loading import load_config, parse_config
+from detkit.config.schema import Config
 
 REPOSITORY = Path(__file__).parent.parent
 COLORS = {"bar": (220, 60, 40), "block": (40, 90, 220)}  # class: RGB
@@ -107,7 +107,7 @@ def tiny_file(tiny: dict[str, Any], tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of the tiny config; not to be changed."""
-    from detkit.training import train  # imports half a dozen libraries, which most tests do not need
+    from detkit.commands.train import train  # imports half a dozen libraries, which most tests do not need
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     file = folder.with_name("tiny.yaml")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from detkit.build_data import build_training_set
-from detkit.config import load_config
-from detkit.data.convert import convert
-from detkit.data.forms import Kind, find_form
+from detkit.build.data import build_training_set
+from detkit.commands.convert_data import convert
+from detkit.config.data import FolderData
+from detkit.config.loading import load_config
+from detkit.data.formats.forms import Kind, find_form
 from detkit.engine.checkpoint import load_model
-from detkit.sections.data import FolderData
 
 Inside = Callable[..., tuple[int, str, str]]  # the fixtures of conftest.py
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from detkit.config import ConfigError, load_config
+from detkit.config.loading import ConfigError, load_config
 
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"

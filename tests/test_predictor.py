@@ -11,10 +11,10 @@ import yaml
 from PIL import Image
 
 import detkit
-from detkit.build import build_staged_detector
-from detkit.config import parse_config
-from detkit.data.images import ImageError, read_image
-from detkit.data.pictures import OpenPicture
+from detkit.build.detector import build_staged_detector
+from detkit.config.loading import parse_config
+from detkit.data.io.images import ImageError, read_image
+from detkit.data.io.pictures import OpenPicture
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.engine.inference import prepare

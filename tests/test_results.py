@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from detkit.data.images import ImageError
-from detkit.data.voc_xml import parse_annotation
+from detkit.data.formats.voc_xml import parse_annotation
+from detkit.data.io.images import ImageError
 from detkit.results import Result, write_picture
 from detkit.structures import Detections
 

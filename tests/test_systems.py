@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detkit.config import parse_config
-from detkit.data.proposal_file import ProposalFile
-from detkit.data.voc import VocDataset
+from detkit.commands.eval import detect_timed, open_dataset
+from detkit.commands.train import train
+from detkit.config.loading import parse_config
+from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.evaluation.voc import evaluate
 from detkit.predictor import load
-from detkit.scoring import detect_timed, open_dataset
-from detkit.training import train
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "resnet": {"kind": "resnet", "depth": 18, "norm": "group", "frozen_stages": 0, "weights": None},

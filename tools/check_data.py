@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from detkit.checking import SHOWN, check
-from detkit.config import load_config
-from detkit.console import run_tool
-from detkit.data.forms import find_form
+from detkit.commands.check_data import SHOWN, check
+from detkit.config.loading import load_config
+from detkit.data.formats.forms import find_form
 from detkit.reports.data_report import write_data_report
+from detkit.runtime.console import run_tool
 
 EPILOG = """\
 examples:

@@ -4,10 +4,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.data.convert import convert
+from detkit.commands.convert_data import convert
 from detkit.data.faults import log_warning
-from detkit.data.forms import find_form
+from detkit.data.formats.forms import find_form
+from detkit.runtime.console import run_tool
 
 KINDS = ("voc", "coco", "yolo")
 EXAMPLE = """examples:

@@ -6,8 +6,8 @@ The page is for this machine alone, and neither loads anything from the net nor 
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.demo_page import Models, build_page, find_runs, serve
+from detkit.commands.demo import Models, build_page, find_runs, serve
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/demo.py

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from detkit import load
-from detkit.console import INTERRUPTED, run_tool
-from detkit.detecting import Rule, Summary, claim_folder, detect_inputs, find_inputs
+from detkit.commands.detect import Rule, Summary, claim_folder, detect_inputs, find_inputs
+from detkit.runtime.console import INTERRUPTED, run_tool
 
 EXAMPLE = """examples:
   python tools/detect.py runs/demo pictures/ street.jpg https://example.org/dog.jpg --out found

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.data.download import VOC07, VOC12, download, has_release
+from detkit.data.io.download import VOC07, VOC12, download, has_release
+from detkit.runtime.console import run_tool
 
 RELEASES = {"voc07": VOC07, "voc12": VOC12}
 

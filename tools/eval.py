@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from detkit import load
-from detkit.config import parse_test_time
-from detkit.console import run_tool
+from detkit.commands.eval import Scored, detect_timed, newest_run, open_annotations, open_dataset, score
+from detkit.config.loading import parse_test_time
 from detkit.evaluation.assessment import MetricName
 from detkit.evaluation.coco_files import read_rows
 from detkit.evaluation.voc_files import read_detections
-from detkit.scoring import Scored, detect_timed, newest_run, open_annotations, open_dataset, score
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/eval.py --voc07                               # the newest run, on its test split

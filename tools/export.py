@@ -4,9 +4,7 @@ import argparse
 from pathlib import Path
 
 from detkit import load
-from detkit.console import run_tool
-from detkit.export.agreement import BOX_TOLERANCE, SCORE_TOLERANCE
-from detkit.exporting import (
+from detkit.commands.export import (
     OnnxDetector,
     TorchExportDetector,
     agreement,
@@ -14,6 +12,8 @@ from detkit.exporting import (
     export_safetensors,
     export_torch,
 )
+from detkit.export.agreement import BOX_TOLERANCE, SCORE_TOLERANCE
+from detkit.runtime.console import run_tool
 
 EXAMPLE = f"""examples:
   python tools/export.py runs/demo --onnx demo.onnx --check street.jpg yard.jpg
@@ -22,7 +22,7 @@ EXAMPLE = f"""examples:
 
 --check detects in the pictures with the detector and with the file, and ends with status 1 where they differ by more
 than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. ONNX takes pictures as they are stored; torch.export takes them
-resized, as detkit/exporting.py says. What goes in and comes out stands in the files, under "usage"."""
+resized, as detkit/commands/export.py says. What goes in and comes out stands in the files, under "usage"."""
 
 
 def main() -> int:

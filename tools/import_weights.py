@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.importing import import_weights
+from detkit.commands.import_weights import import_weights
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/import_weights.py model_final_f97cb7.pkl --out r50_c4.pt

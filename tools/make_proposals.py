@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.data.forms import find_form, open_form
-from detkit.proposing import METHODS, make_split, score_recall
+from detkit.data.formats.forms import find_form, open_form
+from detkit.recipes.proposals import METHODS, make_split, score_recall
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/make_proposals.py --method selective_search --data data/VOCdevkit --split VOC2007/test --recall
@@ -14,7 +14,7 @@ EXAMPLE = """examples:
   python tools/make_proposals.py --method rpn --weights runs/faster_rcnn_r101 --data data/mine --split test
 
 A detector takes such files with model.proposals.kind=files; tools/train.py makes those of the first three methods by
-itself. The format is SQLite; detkit/data/proposal_file.py states it."""
+itself. The format is SQLite; detkit/data/pipeline/proposal_file.py states it."""
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
-from detkit.data.shapes import COUNTS, write_shapes
+from detkit.data.synthetic.shapes import COUNTS, write_shapes
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """example:
   python tools/make_shapes.py --root data/shapes

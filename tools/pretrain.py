@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from detkit.config import load_config
-from detkit.console import run_tool
-from detkit.pretraining import pretrain
+from detkit.commands.pretrain import pretrain
+from detkit.config.loading import load_config
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """example, for a comparison without ImageNet weights:
   python tools/pretrain.py configs/lineage/faster_rcnn.yaml --steps 800 --side 64 --grid 4 --run runs/lineage/pretrained

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from detkit.console import run_tool
+from detkit.commands.eval import assess_again
 from detkit.reports.comparison import compare
 from detkit.reports.image_comparison import write_image_comparison
-from detkit.scoring import assess_again
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/report.py runs/rcnn_vgg16 runs/fast_rcnn_vgg16 runs/faster_rcnn_vgg16

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from detkit.build_data import to_train_on
-from detkit.config import load_config
-from detkit.console import run_tool
-from detkit.data.forms import find_form
-from detkit.training import train
+from detkit.build.data import to_train_on
+from detkit.commands.train import train
+from detkit.config.loading import load_config
+from detkit.data.formats.forms import find_form
+from detkit.runtime.console import run_tool
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 EXAMPLE = """examples:

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from detkit import load
-from detkit.console import run_tool
-from detkit.reports.lost import opening
-from detkit.scoring import open_dataset
-from detkit.why import Why, explain_image, write
+from detkit.commands.eval import open_dataset
+from detkit.commands.why import Why, explain_image, write
+from detkit.reports.missed import opening
+from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
   python tools/why.py runs/faster_rcnn_r101 000004

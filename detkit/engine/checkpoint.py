@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from detkit.whole_file import written_whole
+from detkit.runtime.whole_file import written_whole
 
 MODEL_FORMAT = 1
 SAFETENSORS = ".safetensors"  # by its suffix the file is known

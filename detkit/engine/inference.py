@@ -5,8 +5,8 @@ from typing import Protocol
 
 import torch
 
-from detkit.console import track
 from detkit.engine.distributed import World
+from detkit.runtime.console import track
 from detkit.structures import Batch, Clock, Detections, no_clock
 
 

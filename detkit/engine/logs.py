@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from detkit.whole_file import written_whole
+from detkit.runtime.whole_file import written_whole
 
 
 class RunLog:

@@ -19,14 +19,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from detkit.console import StepProgress
 from detkit.engine import checkpoint
 from detkit.engine.averaging import WeightAverage
 from detkit.engine.distributed import World
-from detkit.engine.interrupt import StopRequest, stop_between_steps
 from detkit.engine.logs import RunLog
 from detkit.engine.optimizer import set_rate
 from detkit.engine.schedule import Schedule
+from detkit.runtime.console import StepProgress
+from detkit.runtime.interrupt import StopRequest, stop_between_steps
 from detkit.structures import Batch, Losses
 
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -13,8 +13,8 @@ import torch
 
 from detkit.data.ground_truth import Floats, GroundTruth, Ints
 from detkit.evaluation.rows import gather_detections, ranks
+from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections
-from detkit.whole_file import written_whole
 
 WRITTEN_AT_ONCE = 10_000  # detections: some megabytes as Python objects
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from detkit.console import track
 from detkit.data.dataset import DetectionDataset
-from detkit.data.loader import quiet_worker, usable_cores
-from detkit.data.proposal_file import ProposalFile
+from detkit.data.pipeline.loader import quiet_worker, usable_cores
+from detkit.data.pipeline.proposal_file import ProposalFile
+from detkit.runtime.console import track
 from detkit.structures import Size
 
 Array = NDArray[np.float32]

@@ -9,11 +9,11 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from detkit.config.schema import Published
 from detkit.evaluation.bootstrap import mean_and_spread
 from detkit.reports.comparison_figures import map_against_seconds, paired_bars, stacked_bars
 from detkit.reports.figures import inline_svg, save_png
 from detkit.reports.systems import PARTS, System, read_system
-from detkit.sections.config import Published
 
 NONE = "–"
 Best = Callable[[list[float]], float]

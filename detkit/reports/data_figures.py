@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from detkit.data.ground_truth import Floats
-from detkit.data.statistics import REACHED, Frame, SplitStatistics
+from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics
 from detkit.reports.figures import INK, SERIES, plain
 
 MAX_SPLITS = 6  # lines that can still be told apart

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 from markupsafe import Markup
 
-from detkit.data.check_report import CheckReport, kinds_of
-from detkit.data.compare_splits import NearDuplicate, class_counts
 from detkit.data.faults import Fault, Severity
-from detkit.data.images import ImageError, read_image
-from detkit.data.statistics import REACHED, Frame, SplitStatistics
+from detkit.data.io.images import ImageError, read_image
+from detkit.data.validation.check_report import CheckReport, kinds_of
+from detkit.data.validation.compare_splits import NearDuplicate, class_counts
+from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics
 from detkit.reports.data_figures import MAX_SPLITS, data_figures
 from detkit.reports.figures import SERIES, inline_svg
 from detkit.reports.run_report import page_template

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationError
 
-from detkit.config import read_config
+from detkit.config.data import FolderData
+from detkit.config.loading import read_config
+from detkit.config.schema import Config, Published
 from detkit.engine.stages import FILE as STAGES_FILE
-from detkit.sections.config import Config, Published
-from detkit.sections.data import FolderData
 
 PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
 

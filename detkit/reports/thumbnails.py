@@ -6,9 +6,9 @@ from pathlib import Path
 
 import cv2
 
-from detkit.console import track
 from detkit.data.dataset import DetectionDataset
-from detkit.data.loader import usable_cores
+from detkit.data.pipeline.loader import usable_cores
+from detkit.runtime.console import track
 
 LONG_SIDE = 480  # px
 QUALITY = 80  # of JPEG: about 30 kB a picture

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from detkit.whole_file import PARTIAL, written_whole
+from detkit.runtime.whole_file import PARTIAL, written_whole
 
 SUFFIX = ".safetensors"
 

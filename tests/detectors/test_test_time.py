@@ -12,17 +12,17 @@ import yaml
 from torch import Tensor
 
 import detkit
-from detkit.build import build_detector, build_staged_detector
-from detkit.config import ConfigError, parse_config, parse_test_time
-from detkit.data.loader import collate
-from detkit.data.transforms import Resize
+from detkit.build.detector import build_detector, build_staged_detector
+from detkit.config.loading import ConfigError, parse_config, parse_test_time
+from detkit.config.schema import TestTime
+from detkit.data.pipeline.loader import collate
+from detkit.data.pipeline.transforms import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
-from detkit.sections.config import TestTime
 from detkit.structures import Detections, Sample
 from tests.conftest import Inside
 

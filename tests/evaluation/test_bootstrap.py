@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from detkit.data.formats.listed import ListedDataset
 from detkit.data.ground_truth import GroundTruth, Ints, numbered
 from detkit.data.ground_truth import Objects as ObjectTable
-from detkit.data.listed import ListedDataset
 from detkit.evaluation.bootstrap import Interval, bootstrap_intervals, coco_measure, mean_and_spread, voc_measure
 from detkit.evaluation.coco import evaluate_coco
 from detkit.evaluation.coco_matching import match_coco

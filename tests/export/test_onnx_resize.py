@@ -6,8 +6,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from detkit.data.loader import collate
-from detkit.data.transforms import Resize
+from detkit.data.pipeline.loader import collate
+from detkit.data.pipeline.transforms import Resize
 from detkit.export.onnx_resize import resize_graph
 from detkit.structures import Sample
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detkit.data.proposal_file import ProposalFile
-from detkit.data.voc import VocDataset
+from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.proposals.make import make_proposals
 
 
@@ -98,8 +98,8 @@ INTERRUPTED = """
 import signal, sys, time
 import numpy as np
 from pathlib import Path
-from detkit.console import run_tool
-from detkit.data.voc import VocDataset
+from detkit.runtime.console import run_tool
+from detkit.data.formats.voc import VocDataset
 from detkit.proposals.make import make_proposals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore it

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detkit.checking import check
-from detkit.data.forms import find_form
+from detkit.commands.check_data import check
+from detkit.data.formats.forms import find_form
 from detkit.reports.data_report import write_data_report
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from detkit.backbones.multi_scale import MultiScale
 from detkit.backbones.preprocess import imagenet_rgb
-from detkit.data.proposal_file import ProposalFile, WithProposals
-from detkit.data.transforms import Resize
-from detkit.data.voc import VocDataset
+from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
+from detkit.data.pipeline.transforms import Resize
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, WarpedCrop
 from detkit.staged.candidates import CandidateRule
 from detkit.staged.region_network import RegionNetwork, RegionTail

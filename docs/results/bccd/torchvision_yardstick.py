@@ -16,9 +16,9 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from detkit.data.loader import BatchOrder, Part, detection_batches, train_batches
-from detkit.data.transforms import Augmentation, Resize, TrainTransform
-from detkit.data.voc import VocDataset
+from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.loader import BatchOrder, Part, detection_batches, train_batches
+from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
 from detkit.evaluation.voc import evaluate
 from detkit.structures import Batch, Detections
 

@@ -1,0 +1,119 @@
+"""From the configuration to data sets and batches; with the other build_*.py the only place that matches on `kind`."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from detkit.data.dataset import DetectionDataset
+from detkit.data.formats.forms import Form, open_form, roles
+from detkit.data.formats.joined import join, relabelled
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.pipeline.loader import BatchOrder, Part, tall_pictures, train_batches
+from detkit.data.synthetic.shapes import write_shapes
+from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
+from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
+from detkit.data.formats.voc import VocDataset
+from detkit.config.schema import Config
+from detkit.config.data import Folder, FolderData, ShapesData
+from detkit.structures import Batch
+
+SplitKind = Literal["train", "val", "test"]
+
+
+def build_dataset(data: FolderData | ShapesData, splits: Sequence[str]) -> ListedDataset:
+    """The images of the named splits; the built-in set is written first where it is missing."""
+    match data:
+        case FolderData():
+            return _open_folder(data, splits, data.classes)
+        case ShapesData():
+            counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
+            write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
+            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
+
+
+def build_training_set(data: FolderData | ShapesData) -> ListedDataset:
+    """The images of the training splits and of the further data sets, under the classes of the first."""
+    first = build_dataset(data, split_names(data, "train"))
+    if isinstance(data, ShapesData) or not data.also:
+        return first
+    parts = {Path(data.root).name: first}
+    for number, source in enumerate(data.also, start=1):
+        name = Path(source.root).name
+        parts[name if name not in parts else f"{name}_{number}"] = _open_folder(source, source.splits, first.classes)
+    return join(parts)
+
+
+def _open_folder(folder: Folder, splits: Sequence[str], classes: Sequence[str] | None) -> ListedDataset:
+    form = Form(folder.kind, Path(folder.root), ())
+    if not folder.rename and folder.other_classes == "error":
+        return open_form(form, splits, classes)
+    dataset = open_form(form, splits, None)
+    names = classes or tuple(dict.fromkeys(folder.rename.get(name, name) for name in dataset.classes))
+    return relabelled(dataset, names, folder.rename, drop_others=folder.other_classes == "drop")
+
+
+def split_names(data: FolderData | ShapesData, kind: SplitKind) -> tuple[str, ...]:
+    match data:
+        case FolderData():
+            return {"train": data.train, "val": data.val, "test": data.test}[kind]
+        case ShapesData():
+            return (kind,)
+
+
+def with_classes(config: Config, classes: tuple[str, ...]) -> Config:
+    """The config with the classes its data set turned out to have, so that the run keeps them."""
+    match config.data:
+        case FolderData():
+            return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
+        case ShapesData():
+            return config
+
+
+def to_train_on(form: Form) -> FolderData:
+    """The section of a data set that was found, for training. Raises ValueError where no split is for that."""
+    if not roles(form).train:
+        raise ValueError(
+            f"{form.root}: of the splits {', '.join(form.splits)} none is for training; rename one, or name it in a "
+            "config: data.train"
+        )
+    return as_folder(form, None)
+
+
+def as_folder(form: Form, classes: Sequence[str] | None) -> FolderData:
+    """The section of a data set that was found, its splits used for what their names say."""
+    parts = roles(form)
+    names = None if classes is None else tuple(classes)
+    return FolderData(
+        kind=form.kind,
+        root=str(form.root),
+        classes=names,
+        train=parts.train or form.splits,  # a data set to test on alone: the section must name some
+        val=parts.val,
+        test=parts.test,
+    )
+
+
+def usual_metric(data: FolderData | ShapesData) -> Literal["voc07", "coco"]:
+    """What data sets of this form are scored by where nobody says otherwise."""
+    return "coco" if data.kind in ("coco", "yolo") else "voc07"
+
+
+def build_resize(config: Config) -> Resize:
+    """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
+    as_stored = config.model.kind == "rcnn"
+    return Resize(None if as_stored else config.data.short_side, config.data.long_side)
+
+
+def build_batches(config: Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
+    """The training batches of given steps, for one process."""
+    data, train = config.data, config.train
+    if train.batch_size % (part.count * part.accumulate):
+        raise ValueError(
+            f"train.batch_size {train.batch_size} cannot be shared by {part.count} processes in {part.accumulate} "
+            "parts each: make it a multiple of processes x train.accumulate"
+        )
+    tall = tall_pictures(dataset) if data.group_by_aspect else [False] * len(dataset)
+    order = BatchOrder(tall, train.batch_size, train.seed)
+    augmentation = Augmentation(**data.augment.model_dump())
+    transform = TrainTransform(build_resize(config), augmentation)
+    return lambda steps: train_batches(dataset, transform, order, steps, part, data.workers)

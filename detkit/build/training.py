@@ -1,0 +1,55 @@
+"""From `train` to optimizer, schedule and settings."""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from detkit.engine import optimizer as optimizers
+from detkit.engine import schedule as schedules
+from detkit.engine.trainer import TrainSettings
+from detkit.config.train import SGD, AdamW, CosineSchedule, StepSchedule, Train
+
+
+def learning_rate(train: Train) -> float:
+    """The rate for this batch: scaled linearly from the batch it is stated for (Goyal et al. 2017)."""
+    return train.lr * train.batch_size / (train.lr_batch or train.batch_size)
+
+
+def build_optimizer(train: Train, model: nn.Module) -> Optimizer:
+    section = train.optimizer
+    rule = optimizers.ParameterRule(
+        learning_rate(train),
+        section.weight_decay,
+        section.bias_rate,
+        section.decay_norm_and_bias,
+        section.new_layer_rate,
+    )
+    match section:
+        case SGD():
+            return optimizers.sgd(model, rule, section.momentum)
+        case AdamW():
+            return optimizers.adamw(model, rule)
+
+
+def build_schedule(train: Train) -> schedules.Schedule:
+    match train.schedule:
+        case StepSchedule(drops=drops, factor=factor):
+            schedule = schedules.step_drops(drops, factor)
+        case CosineSchedule(final=final):
+            schedule = schedules.cosine(train.steps, final)
+    return schedules.with_warmup(schedule, train.warmup_steps, train.warmup_factor)
+
+
+def build_train_settings(train: Train) -> TrainSettings:
+    return TrainSettings(
+        seed=train.seed,
+        steps=train.steps,
+        lr=learning_rate(train),
+        schedule=build_schedule(train),
+        accumulate=train.accumulate,
+        precision=train.precision,
+        clip_norm=train.clip_norm,
+        average_decay=train.ema,
+        eval_every=train.eval_every,
+        checkpoint_every=train.checkpoint_every,
+        log_every=train.log_every,
+    )

@@ -1,0 +1,194 @@
+"""Detections of a split scored and reported: what tools/eval.py does."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detkit.build.data import as_folder, build_dataset, split_names, with_classes
+from detkit.config.data import FormName
+from detkit.config.loading import read_config
+from detkit.config.schema import Config
+from detkit.data.dataset import DetectionDataset
+from detkit.data.formats.coco import CocoDataset
+from detkit.data.formats.forms import WHOLE, find_form, open_form, parse_split, roles
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.pipeline.loader import detection_batches
+from detkit.data.pipeline.proposal_file import WithProposals
+from detkit.engine.distributed import World
+from detkit.engine.inference import detect_all
+from detkit.engine.logs import read_log
+from detkit.evaluation.assessment import Assessment, MetricName, assess
+from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
+from detkit.evaluation.speed import StageClock
+from detkit.evaluation.voc_files import read_detections, write_detections
+from detkit.predictor import Predictor
+from detkit.recipes.proposals import with_proposals
+from detkit.reports.run_report import write_report
+from detkit.reports.systems import newest_evaluation
+from detkit.structures import Detections
+
+DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
+
+
+@dataclass(frozen=True)
+class Scored:
+    metrics: dict[str, Any]
+    report: Path
+
+
+def newest_run(runs: Path = Path("runs")) -> Path:
+    """The run folder whose model.pt was written last."""
+    models = sorted(runs.glob("*/model.pt"), key=lambda model: model.stat().st_mtime)
+    if not models:
+        raise ValueError(f"no run with a model.pt in {runs}/; name a run or a model.pt, or train one: tools/train.py")
+    return models[-1].parent
+
+
+def open_dataset(
+    config: Config, root: Path | None, split: str | None, classes: tuple[str, ...], kind: FormName | None = None
+) -> DetectionDataset:
+    """The test split of a run's data set, or the one asked for, with the proposals that the detector takes.
+
+    Another `root` may be of any form; without `split` it is the run's own, or the one that is for testing there.
+    """
+    data, splits = config.data, split_names(config.data, "test")
+    if root is not None:
+        form = find_form(root, kind)
+        data = as_folder(form, classes)
+        splits = splits if set(splits) <= set(form.splits) else roles(form).test
+    if split is not None:
+        splits = (split,)
+    if not splits:
+        raise ValueError(f"{data.root}: no split is for testing; name one of it with --split")
+
+    def open_split(name: str) -> DetectionDataset:
+        return build_dataset(data, [name])
+
+    return with_proposals(config, build_dataset(data, splits), splits, open_split, Path(data.root))
+
+
+def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
+    """Detections of every image, one image at a time, and how long each stage took.
+
+    "fps" counts from a decoded picture to its boxes; decoding is given beside it.
+    """
+    clock = StageClock(predictor.device)
+    resize = predictor.resize
+    for index in range(min(DECODE_TIMED, len(dataset))):
+        with clock("decode"):
+            resize(dataset.read(index))
+    batches = detection_batches(dataset, resize, range(len(dataset)), 1, predictor.config.data.workers)
+    found = detect_all(predictor.detector, batches, World(0, 1, predictor.device), "detecting", clock)
+    stages = clock.summary()
+    seconds = {stage: times["mean"] / 1000 for stage, times in stages.items()}
+    if isinstance(dataset, WithProposals):
+        seconds["proposals"] = sum(dataset.seconds()) / len(dataset)  # as it was when they were made
+    computing = sum(value for stage, value in seconds.items() if stage != "decode")
+    device = predictor.device
+    return found, {
+        "fps": 1 / computing if computing else None,
+        "seconds_per_image": seconds,
+        "stages_ms": stages,
+        "device": str(device),
+    }
+
+
+def score(
+    found: Mapping[str, Detections] | ResultRows,
+    dataset: DetectionDataset,
+    metrics: Sequence[MetricName],
+    speed: Mapping[str, Any],
+    folder: Path,
+    split: str,
+    title: str,
+    run: Path | None,
+    pictures: bool = True,
+) -> Scored:
+    """Score detections by `metrics`, the first of which leads; writes to `folder`.
+
+    These are the official result files of the metrics, metrics.json and report.html, the latter with pictures unless
+    the data set has none at hand.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    assessment = assess(found, dataset, metrics)
+    leading = metrics[0]
+    scores = {
+        name: {
+            "map": assessment.score(name),
+            "interval": _interval(assessment, name),
+            "ap": assessment.class_scores(name),
+        }
+        for name in metrics
+    }
+    content: dict[str, Any] = {
+        "metric": leading,
+        **scores[leading],
+        "images": len(dataset),
+        "split": split,
+        **speed,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    if assessment.coco is not None:
+        content["coco"] = assessment.coco.summary
+        write_results(folder / "results.json", assessment.detections, assessment.truth)
+    if assessment.voc:
+        write_detections(folder, split, assessment.detections, dataset.classes)
+    content["metrics"] = scores
+    content["errors"] = {kind.name.lower(): loss for kind, loss in assessment.errors.loss.items()}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
+    config = run / "config.yaml" if run is not None else None
+    text = config.read_text() if config is not None and config.is_file() else ""
+    log = read_log(run / "log.jsonl") if run is not None else []
+    return Scored(content, write_report(folder, title, content, assessment, text, log, pictures))
+
+
+def _interval(assessment: Assessment, metric: MetricName) -> list[float] | None:
+    """The middle 95% over resampled images."""
+    interval = assessment.intervals[metric]
+    return None if interval.low is None or interval.high is None else [interval.low, interval.high]
+
+
+def assess_again(run: Path, split: str | None) -> Assessment:
+    """What tools/eval.py found out about a run, from the files it wrote; of its newest evaluation, or that of `split`.
+
+    Raises ValueError for a run without one.
+    """
+    path = newest_evaluation(run, split)
+    metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    config = with_classes(read_config(run / "config.yaml"), tuple(metrics["ap"]))
+    splits = split_names(config.data, "test") if split is None else (split,)
+    dataset = build_dataset(config.data, splits)
+    found: Mapping[str, Detections] | ResultRows
+    if (path / "results.json").is_file():
+        found = read_rows(path / "results.json", dataset.ground_truth())
+    else:
+        found = read_detections(path, dataset.classes, dataset.image_ids)
+    return assess(found, dataset, list(metrics["metrics"]))
+
+
+def open_annotations(path: Path, split: str | None, form: FormName | None) -> tuple[ListedDataset, str, bool]:
+    """A data set to score files against, the name of its split, and whether its pictures are at hand.
+
+    `path` is a folder of any form, or an annotation file of COCO. COCO's form needs no pictures for scoring.
+    """
+    if path.is_file():
+        if split is not None or form not in (None, "coco"):
+            raise ValueError(f"{path}: a file is one split, in COCO's form; leave out --split and --form")
+        dataset: ListedDataset = CocoDataset(path.parent, [path.name], None, need_pictures=False)
+        return dataset, path.stem, _are_there(dataset)
+    found = find_form(path, form)
+    splits = roles(found).test if split is None else (split,)
+    if not splits:
+        raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")
+    name = "+".join(splits)
+    if found.kind == "coco" and all(parse_split(split)[1] == WHOLE for split in splits):
+        dataset = CocoDataset(path, splits, None, need_pictures=False)
+        return dataset, name, _are_there(dataset)
+    return open_form(found, splits, None), name, True
+
+
+def _are_there(dataset: ListedDataset) -> bool:
+    return all(picture.is_file() for picture in dataset.paths)

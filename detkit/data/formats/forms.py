@@ -1,0 +1,187 @@
+"""The forms a data set may have in its folder, which of them one has, and what its splits are for.
+
+A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has a hash below 80 of 100, and the others.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from detkit.data.faults import DatasetMissing, OnWarning, log_warning
+from detkit.data.formats.coco import CocoDataset, coco_annotation_file, find_coco_splits
+from detkit.data.formats.joined import with_images
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.voc import VocDataset, find_splits
+from detkit.data.formats.yolo import YoloDataset
+from detkit.data.formats.yolo_layout import find_yolo_splits
+
+Kind = Literal["voc", "coco", "yolo"]
+Role = Literal["train", "val", "trainval", "test", ""]  # trainval: the union of train and val
+
+TRAIN_PERCENT = 80  # of a set that comes without division
+
+_FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
+_LOOKED_FOR = {
+    "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the pictures (voc)",
+    "coco": "annotations/instances_*.json, SPLIT/_annotations.coco.json (coco)",
+    "yolo": "data.yaml with names and train, or images/ and labels/ (yolo)",
+}
+_PART = re.compile(r"(?P<name>.+)\[(?:(?P<low>\d{1,3})%)?:(?:(?P<high>\d{1,3})%)?\]")
+_VAL_WORDS = frozenset({"val", "valid", "validation", "dev", "minival"})
+
+
+@dataclass(frozen=True)
+class Form:
+    """A data set as it was found."""
+
+    kind: Kind
+    root: Path
+    splits: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line, such as "data/mine: COCO form, splits train (instances_train.json), val (instances_val.json)"."""
+        word = "split" if len(self.splits) == 1 else "splits"
+        return f"{self.root}: {self.kind.upper()} form, {word} {', '.join(map(self._describe_split, self.splits))}"
+
+    def _describe_split(self, split: str) -> str:
+        if self.kind != "coco":
+            return split
+        return f"{split} ({coco_annotation_file(self.root, split).name})"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The splits to train on, to choose weights on, and to test on; empty where there is none."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of a split, by the hash of their id modulo 100."""
+
+    low: int = 0
+    high: int = 100  # exclusive
+
+    def __contains__(self, image_id: str) -> bool:
+        digest = blake2b(image_id.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        return self.low <= int.from_bytes(digest, "big") % 100 < self.high
+
+
+WHOLE = Part()
+
+
+def find_form(root: Path, kind: Kind | None = None) -> Form:
+    """The form of the data set at `root`, or its splits in the form that is given.
+
+    Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
+    """
+    if not root.is_dir():
+        raise DatasetMissing(f"{root}: there is no such folder; name that of the data set")
+    kinds: tuple[Kind, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
+    found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
+    if not found:
+        looked = "; ".join(_LOOKED_FOR[kind] for kind in kinds)
+        raise DatasetMissing(f"{root}: no data set is there; looked for {looked}")
+    if len(found) > 1:
+        forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
+        raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
+    return found[0]
+
+
+def open_form(
+    form: Form, splits: Sequence[str], classes: Sequence[str] | None, on_warning: OnWarning = log_warning
+) -> ListedDataset:
+    """The images of splits, of which some may be parts. Without `classes`, they are those of the whole splits.
+
+    Raises what opening the form raises, and ValueError for a part without images.
+    """
+    named = [parse_split(split) for split in splits]
+    union = _open(form, tuple(dict.fromkeys(name for name, _ in named)), classes, on_warning)
+    parts = {part for _, part in named}
+    if parts == {WHOLE}:
+        return union
+    kept: set[str] = set()
+    for part in parts:
+        names = tuple(dict.fromkeys(name for name, its_part in named if its_part == part))
+        members = union if len(parts) == 1 else _open(form, names, union.classes, lambda warning: None)
+        kept.update(image_id for image_id in members.image_ids if image_id in part)
+    if not kept:
+        raise ValueError(f"{form.root}: {list(splits)} has none of {len(union)} images; name another part")
+    keep = np.array([image_id in kept for image_id in union.image_ids], dtype=np.bool_)
+    paths = [path for path, is_kept in zip(union.paths, keep.tolist(), strict=True) if is_kept]
+    return ListedDataset(with_images(union.ground_truth(), keep), paths)
+
+
+def parse_split(split: str) -> tuple[str, Part]:
+    """The name and the part of it, such as ("train", Part(0, 80)) of "train[:80%]". Raises ValueError."""
+    found = _PART.fullmatch(split)
+    if found is None:
+        if split.endswith(("%]", ":]")):
+            raise ValueError(f"split {split!r}: expected NAME, NAME[:80%], NAME[80%:] or NAME[10%:90%]")
+        return split, WHOLE
+    part = Part(int(found["low"] or 0), int(found["high"] or 100))
+    if not part.low < part.high <= 100:
+        raise ValueError(f"split {split!r}: the part must begin before it ends, at 100% the latest")
+    return found["name"], part
+
+
+def roles(form: Form) -> Roles:
+    """Which splits are for what, by their names.
+
+    Without a test split that of validation is the test, and nothing is chosen on it. Without either, and where names
+    say nothing, each split is divided. A trainval is used where train or val is missing beside it.
+    """
+    words = {split: role_of(split) for split in form.splits}
+    train = tuple(split for split in form.splits if words[split] == "train")
+    val = tuple(split for split in form.splits if words[split] == "val")
+    test = tuple(split for split in form.splits if words[split] == "test")
+    for union in (split for split in form.splits if words[split] == "trainval"):
+        folder = _folder(union)
+        if not any(_folder(split) == folder for split in train) or not any(_folder(split) == folder for split in val):
+            train = (*(split for split in train if _folder(split) != folder), union)
+            val = tuple(split for split in val if _folder(split) != folder)
+    if len(form.splits) == 1 or not any((train, val, test)):
+        return _divided(form.splits)
+    if train and not val and not test:
+        return _divided(train)
+    return Roles(train, val, test) if test else Roles(train, (), val)
+
+
+def _divided(splits: Sequence[str]) -> Roles:
+    train = tuple(f"{split}[:{TRAIN_PERCENT}%]" for split in splits)
+    return Roles(train, (), tuple(f"{split}[{TRAIN_PERCENT}%:]" for split in splits))
+
+
+def role_of(split: str) -> Role:
+    """What a split is for, by the words in its name."""
+    words = set(re.findall("[a-z]+", split.rpartition("/")[2].lower()))
+    has_val = bool(words & _VAL_WORDS)
+    if any(word.startswith("test") for word in words):
+        return "test"
+    if "trainval" in words or ("train" in words and has_val):
+        return "trainval"
+    if any(word.startswith("train") for word in words):
+        return "train"
+    return "val" if has_val else ""
+
+
+def _folder(split: str) -> str:
+    return split.rpartition("/")[0]
+
+
+def _open(form: Form, splits: Sequence[str], classes: Sequence[str] | None, on_warning: OnWarning) -> ListedDataset:
+    match form.kind:
+        case "voc":
+            return VocDataset(form.root, splits, classes, on_warning)
+        case "coco":
+            return CocoDataset(form.root, splits, classes, on_warning)
+        case "yolo":
+            return YoloDataset(form.root, splits, classes, on_warning)

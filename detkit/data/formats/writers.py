@@ -1,0 +1,188 @@
+"""Data sets written as files: PASCAL VOC, COCO and YOLO. What a form cannot hold, `losses` counts.
+
+Pictures are put in their place by convert.py; here are the files of their objects.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import yaml
+
+from detkit.data.formats.forms import Kind, role_of
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects
+from detkit.structures import Size
+
+_BEYOND = 1e-3  # px over the border that count as reaching beyond the picture: less is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An annotated picture as it is written."""
+
+    name: str  # of its file, unique in the folder
+    size: Size
+    is_grey: bool
+    number: int  # COCO's id
+    objects: Objects
+
+    @property
+    def stem(self) -> str:
+        return Path(self.name).stem
+
+
+def picture_folder(kind: Kind, split: str) -> Path:
+    """Where the pictures of a split are, below the root."""
+    return Path("JPEGImages") if kind == "voc" else Path("images", split)
+
+
+def losses(truth: GroundTruth, source: Kind, target: Kind) -> Iterator[tuple[str, int]]:
+    """What is lost or changed on the way, and how many objects it concerns."""
+    objects = truth.objects
+    kept = np.ones(len(objects), dtype=np.bool_) if target == "coco" else has_area(objects, _limits(truth))
+    outlined = ~np.isclose(objects.area, objects.xywh[:, 2:].prod(axis=1), rtol=1e-6)
+    clipped = np.clip(objects.boxes, 0, _limits(truth))
+    beyond = (np.abs(objects.boxes - clipped) > _BEYOND).any(axis=1)
+    crowd = "crowd" if source == "coco" else "difficult"
+    changes = {
+        "have no area in their picture: left out": ~kept,
+        f"are {crowd}, which YOLO cannot say: left out": kept & objects.ignore & (target == "yolo"),
+        "are crowd: written as difficult": kept & objects.ignore & (source == "coco" and target == "voc"),
+        "are difficult: written as iscrowd": objects.ignore & (source != "coco" and target == "coco"),
+        "are truncated: the mark is lost": kept & objects.truncated & (target != "voc"),
+        "have the area of their outline: lost, that of the box is left": kept & outlined & (target != "coco"),
+        "reach beyond their picture: clipped to it": kept & beyond & (target != "coco"),
+    }
+    yield from ((change, int(concerned.sum())) for change, concerned in changes.items())
+
+
+def write_voc_split(root: Path, split: str, classes: Sequence[str], pictures: Sequence[Picture]) -> None:
+    """Annotations and ImageSets/Main/SPLIT.txt; coordinates are exact decimals, whole ones without a point.
+
+    Raises ValueError for a picture that another split has with other objects: VOC has one file for both.
+    """
+    folder, sets = root / "Annotations", root / "ImageSets" / "Main"
+    folder.mkdir(exist_ok=True)
+    sets.mkdir(parents=True, exist_ok=True)
+    for picture in pictures:
+        element = _voc_annotation(classes, picture)
+        ElementTree.indent(element)
+        text = ElementTree.tostring(element, encoding="unicode") + "\n"
+        path = folder / f"{picture.stem}.xml"
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise ValueError(
+                f"{picture.name}: has other objects in {split!r} than in a split before; convert one a time"
+            )
+        path.write_text(text, encoding="utf-8")
+    (sets / f"{split}.txt").write_text("".join(f"{picture.stem}\n" for picture in pictures), encoding="utf-8")
+
+
+def write_coco_split(
+    root: Path, split: str, classes: Sequence[str], category_numbers: Sequence[int], pictures: Sequence[Picture]
+) -> None:
+    """annotations/instances_SPLIT.json, with boxes and areas to the last bit; there are no outlines."""
+    content = {
+        "images": [
+            {"id": picture.number, "file_name": picture.name, "width": picture.size[1], "height": picture.size[0]}
+            for picture in pictures
+        ],
+        "annotations": list(_coco_annotations(category_numbers, pictures)),
+        "categories": [{"id": number, "name": name} for number, name in zip(category_numbers, classes, strict=True)],
+    }
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / f"instances_{split}.json").write_bytes(msgspec.json.encode(content))
+
+
+def write_yolo_split(root: Path, split: str, pictures: Sequence[Picture]) -> None:
+    """A file a picture in labels/SPLIT, also where it has no objects."""
+    folder = root / "labels" / split
+    folder.mkdir(parents=True)
+    for picture in pictures:
+        lines = "".join(_yolo_lines(picture))
+        (folder / f"{picture.stem}.txt").write_text(lines, encoding="utf-8")
+
+
+def write_yolo_file(root: Path, splits: Sequence[str], classes: Sequence[str]) -> None:
+    """data.yaml. The only split of a role gets its key, which other tools look for: train2017 is `train`."""
+    content: dict[str, object] = {"path": "."}
+    roles = [role_of(split) for split in splits]
+    for split, role in zip(splits, roles, strict=True):
+        is_key = role in ("train", "val", "test") and roles.count(role) == 1
+        content[role if is_key else split] = f"images/{split}"
+    content["names"] = dict(enumerate(classes))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (root / "data.yaml").write_text(text, encoding="utf-8")
+
+
+def has_area(objects: Objects, limits: Floats) -> Bools:
+    """(M,) whether a box has any of its area in its picture; `limits` are (M, 4) width, height, width, height."""
+    inside = np.clip(objects.boxes, 0, limits).astype(np.float32)  # as ListedDataset holds them
+    found: Bools = np.asarray((inside[:, :2] < inside[:, 2:]).all(axis=1))
+    return found
+
+
+def _limits(truth: GroundTruth) -> Floats:
+    return truth.sizes[truth.image_index][:, [1, 0, 1, 0]].astype(np.float64)
+
+
+def _picture_limits(picture: Picture) -> Floats:
+    height, width = picture.size
+    return np.array([width, height, width, height], dtype=np.float64)
+
+
+def _voc_annotation(classes: Sequence[str], picture: Picture) -> ElementTree.Element:
+    root = ElementTree.Element("annotation")
+    height, width = picture.size
+    _add(root, ("filename", picture.name))
+    depth = 1 if picture.is_grey else 3
+    _add(ElementTree.SubElement(root, "size"), ("width", width), ("height", height), ("depth", depth))
+    objects = picture.objects.rows(has_area(picture.objects, _picture_limits(picture)))
+    for row, label in enumerate(objects.labels.tolist()):
+        element = ElementTree.SubElement(root, "object")
+        _add(element, ("name", classes[label]), ("pose", "Unspecified"))
+        _add(element, ("truncated", int(objects.truncated[row])), ("difficult", int(objects.ignore[row])))
+        x1, y1, x2, y2 = objects.boxes[row].tolist()
+        corners = zip(("xmin", "ymin", "xmax", "ymax"), map(_decimal, (x1 + 1, y1 + 1, x2, y2)), strict=True)
+        _add(ElementTree.SubElement(element, "bndbox"), *corners)
+    return root
+
+
+def _add(parent: ElementTree.Element, *fields: tuple[str, str | int]) -> None:
+    for tag, text in fields:
+        ElementTree.SubElement(parent, tag).text = str(text)
+
+
+def _decimal(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _coco_annotations(category_numbers: Sequence[int], pictures: Iterable[Picture]) -> Iterator[dict[str, object]]:
+    number = 0
+    for picture in pictures:
+        objects = picture.objects
+        rows = zip(objects.labels.tolist(), objects.xywh.tolist(), objects.area.tolist(), objects.ignore.tolist())
+        for label, box, area, is_crowd in rows:
+            number += 1
+            yield {
+                "id": number,
+                "image_id": picture.number,
+                "category_id": category_numbers[label],
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(is_crowd),
+                "segmentation": [],
+            }
+
+
+def _yolo_lines(picture: Picture) -> Iterator[str]:
+    """Ten digits bring a corner back to 1e-5 px in a picture of 10,000."""
+    limits = _picture_limits(picture)
+    objects = picture.objects
+    objects = objects.rows(has_area(objects, limits) & ~objects.ignore)
+    boxes = np.clip(objects.boxes, 0, limits) / limits  # (M, 4)
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    for label, centre, side in zip(objects.labels.tolist(), centres.tolist(), sides.tolist()):
+        yield f"{label} " + " ".join(f"{value:.10g}" for value in (*centre, *side)) + "\n"

@@ -1,0 +1,240 @@
+"""Where a data set in YOLO form keeps its pictures, labels and class names.
+
+Known shapes, tried in this order:
+    data.yaml (or another YAML file) with names and train, val, test: folders, or text files that list pictures
+    images/SPLIT and labels/SPLIT, or SPLIT/images and SPLIT/labels
+    SPLIT/ with pictures and labels in the same folder
+    images/ and labels/, or all in one folder: one split, "all"
+Without a YAML file the class names stand in classes.txt, obj.names or _darknet.labels, one a line.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
+
+import yaml
+
+from detkit.data.faults import DatasetMissing
+from detkit.data.formats.class_names import fault_of_name
+from detkit.data.formats.listing import iterate_pictures
+from detkit.data.io.files import read_bytes
+
+KEYS = ("train", "val", "test")
+NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+WHOLE = "all"  # the split of a set that has none
+
+_PREFERRED = ("data", "dataset")
+_MAX_YAML_BYTES = 256 << 10  # PyYAML takes a second for it; 1,203 names of LVIS have 40 kB
+
+
+@dataclass(frozen=True)
+class YoloLayout:
+    root: Path
+    names: tuple[str, ...]  # class i is names[i]; empty: no file says them
+    places: dict[str, tuple[Path, ...]]  # of each split that has labels: folders, or files that list pictures
+    absent: dict[str, str] = field(default_factory=dict)  # splits a YAML file names, and why they cannot be opened
+    bases: tuple[Path, ...] = ()  # folders that a relative path may start from
+
+
+def find_layout(root: Path) -> YoloLayout:
+    """What is at `root`, without places where it is not in YOLO form. Raises ValueError for a file that is broken."""
+    if not root.is_dir():
+        return YoloLayout(root, (), {})
+    file = _find_yaml(root)
+    return _plain_layout(root) if file is None else _yaml_layout(root, *file)
+
+
+def find_yolo_splits(root: Path) -> tuple[str, ...]:
+    """The splits that are there and have labels. Raises ValueError for a data.yaml that is broken."""
+    return tuple(find_layout(root).places)
+
+
+def label_path(picture: Path, root: Path) -> Path:
+    """Where the labels of a picture are: beside it, or below `labels` where its path has `images`."""
+    inside = picture.is_relative_to(root)
+    parts = list(picture.relative_to(root).parts if inside else picture.parts)
+    for place in reversed(range(len(parts) - 1)):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return (root / Path(*parts) if inside else Path(*parts)).with_suffix(".txt")
+
+
+def missing_split(layout: YoloLayout, split: str) -> DatasetMissing:
+    """The error for a split that is not in `layout.places`."""
+    there = ", ".join(layout.places) or "none"
+    why = layout.absent.get(split, "is neither in a data.yaml nor a folder with pictures and labels")
+    return DatasetMissing(f"{layout.root}: split {split!r} {why}; splits that are there: {there}")
+
+
+def listed_pictures(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str, Path | None]]:
+    """Line number, text and picture of each line of a file that lists pictures. Raises ValueError."""
+    for number, line in enumerate(_read_text(file).split("\n"), start=1):
+        text = line.strip()
+        if text:
+            yield number, text, resolve(text, (file.parent, *bases))
+
+
+def resolve(text: str, bases: Sequence[Path]) -> Path | None:
+    """The file or folder that a path in a data set means; None where nothing is there.
+
+    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
+    those of another machine: their ends are looked for below `bases`, longest first.
+    """
+    if "\0" in text:
+        return None
+    path = Path(text.replace("\\", "/"))
+    if path.is_absolute() and path.exists():
+        return path
+    parts = [part for part in path.parts if part not in ("/", "..")]
+    foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
+    for start in range(len(parts)) if foreign else (0,):
+        end = parts[start:]
+        if start and end == ["images"]:
+            break  # too little: it would be the same for all splits
+        for base in bases:
+            if base.joinpath(*end).exists():
+                return base.joinpath(*end)
+    return None
+
+
+def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
+    found = []
+    for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
+        try:
+            content = _read_yaml(path)
+        except ValueError:
+            if path.stem in _PREFERRED:
+                raise
+            continue  # it may have nothing to do with the data set
+        if any(key in content for key in KEYS) and ("names" in content or "nc" in content):
+            found.append((path, content))
+    found = [(path, content) for path, content in found if path.stem in _PREFERRED] or found
+    if len(found) > 1:
+        files = ", ".join(path.name for path, _ in found)
+        raise ValueError(f"{root}: has {len(found)} YAML files that describe a data set ({files}); keep one")
+    return found[0] if found else None
+
+
+def _read_yaml(path: Path) -> dict[object, object]:
+    text = _read_text(path)
+    if len(text) > _MAX_YAML_BYTES:
+        raise ValueError(
+            f"{path}: has {len(text):,} characters, at most {_MAX_YAML_BYTES:,} are read; is it data.yaml?"
+        )
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2020-99-99
+        message = " ".join(str(error).split())
+        raise ValueError(f"{path}: is not valid YAML ({message}); mend it") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read as UTF-8 ({error}); write it anew") from None
+
+
+def _yaml_layout(root: Path, file: Path, content: dict[object, object]) -> YoloLayout:
+    if "kpt_shape" in content:
+        raise ValueError(f"{file}: kpt_shape: labels of poses are not read; remove the key points and kpt_shape")
+    names = _names(file, content)
+    bases = _bases(root, content.get("path"))
+    places, absent = {}, {}
+    for key, entries in _entries(file, content, bases):
+        found = [resolve(entry, bases) for entry in entries]
+        there = tuple(place for place in found if place is not None)
+        if len(there) < len(found):
+            absent[key] = f"is {entries[found.index(None)]!r} in {file.name}, which is not there"
+        elif there and not any(_has_labels(place, root, bases) for place in there):
+            absent[key] = f"is {entries[0]!r} in {file.name}, of which no picture has a label file"
+        elif there:
+            places[key] = there
+    return YoloLayout(root, names, places, absent, bases)
+
+
+def _entries(file: Path, content: dict[object, object], bases: Sequence[Path]) -> Iterator[tuple[str, list[str]]]:
+    """Each split and its folders or text files: train, val, test, and any other key that names a place."""
+    for key, value in content.items():
+        values = value if isinstance(value, list) else [value] if value else []
+        entries = [entry for entry in values if isinstance(entry, str) and entry]
+        if key in KEYS and len(entries) < len(values):
+            raise ValueError(f"{file}: {key}: is {short_repr(value)}, expected a folder, a list of them or a text file")
+        is_place = bool(entries) and all(resolve(entry, bases) is not None for entry in entries)
+        if isinstance(key, str) and (key in KEYS or (key not in ("names", "path") and is_place)):
+            yield key, entries
+
+
+def _bases(root: Path, declared: object) -> tuple[Path, ...]:
+    path = resolve(declared, [root]) if isinstance(declared, str) else None
+    return (root,) if path is None or path == root else (path, root)
+
+
+def _names(file: Path, content: dict[object, object]) -> tuple[str, ...]:
+    value = content.get("names")
+    if isinstance(value, dict):
+        if sorted(value, key=str) != sorted(range(len(value)), key=str):
+            raise ValueError(f"{file}: names: has the numbers {short_repr(list(value))}, expected 0, 1, 2, ...")
+        value = [value[number] for number in range(len(value))]
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{file}: names: is {short_repr(value)}, expected a list of class names")
+    number = content.get("nc", len(value))
+    if number != len(value):
+        raise ValueError(f"{file}: nc: is {short_repr(number)}, but names has {len(value)}; mend either")
+    odd = next((name for name in value if isinstance(name, bool) or not isinstance(name, str | int | float)), None)
+    if odd is not None or None in value:
+        raise ValueError(f"{file}: names: {short_repr(odd)} is no text; put it in quotes (YAML takes no for false)")
+    return _checked_names(file, [str(name).strip() for name in value])
+
+
+def _checked_names(file: Path, names: list[str]) -> tuple[str, ...]:
+    for index, name in enumerate(names):
+        fault = fault_of_name(name)
+        if fault is None and name in names[:index]:
+            fault = f"is also that of class {names.index(name)}; rename one"
+        if fault is not None:
+            raise ValueError(f"{file}: class {index}: {short_repr(name)} {fault}")
+    return tuple(names)
+
+
+def _plain_layout(root: Path) -> YoloLayout:
+    names = _names_of_files(root)
+    folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    images = root / "images"
+    below_images = sorted(folder for folder in images.iterdir() if folder.is_dir()) if images.is_dir() else []
+    shapes: list[tuple[dict[str, Path], bool]] = [  # and whether pictures in folders below count
+        ({folder.name: folder for folder in below_images}, True),
+        ({folder.name: folder / "images" for folder in folders if (folder / "images").is_dir()}, True),
+        ({WHOLE: images} if images.is_dir() else {}, True),
+    ]
+    if names:  # without them, a text file beside a picture says little
+        beside = {folder.name: folder for folder in folders if folder.name not in ("images", "labels")}
+        shapes += [(beside, False), ({WHOLE: root}, False)]
+    for folders_of, below in shapes:
+        labelled = {name: (folder,) for name, folder in folders_of.items() if _has_labels(folder, root, (), below)}
+        if labelled:
+            return YoloLayout(root, names, {**labelled})
+    return YoloLayout(root, names, {})
+
+
+def _names_of_files(root: Path) -> tuple[str, ...]:
+    files = [path for name in NAME_FILES for path in (root / name, *sorted(root.glob(f"*/{name}"))) if path.is_file()]
+    if not files:
+        return ()
+    names = [[line.strip() for line in _read_text(path).strip().split("\n")] for path in files]
+    for path, others in zip(files, names, strict=True):
+        if others != names[0]:
+            raise ValueError(f"{path}: has other classes than {files[0]}; keep one of the files")
+    return _checked_names(files[0], names[0])
+
+
+def _has_labels(place: Path, root: Path, bases: Sequence[Path], below: bool = True) -> bool:
+    """Whether any picture has a label file; the first that does ends the search."""
+    if place.is_dir():
+        pictures: Iterator[Path] = iterate_pictures(place, below)
+    else:
+        pictures = (picture for _, _, picture in listed_pictures(place, bases) if picture is not None)
+    return any(label_path(picture, root).is_file() for picture in pictures)

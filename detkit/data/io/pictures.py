@@ -1,0 +1,161 @@
+"""What a detector can be asked to look at: files, folders, web addresses and pictures in memory, as RGB arrays."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from detkit.data.io.fetch import fetch
+from detkit.data.io.images import SUFFIXES, ImageError, read_image
+from detkit.structures import Size
+
+Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
+Picture = str | Path | bytes | Image.Image | NDArray[np.uint8] | Tensor  # of one picture; a folder is many
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+_WEB = ("http", "https")
+_TAKEN = (
+    "a path, the bytes of a file, a PIL image, an array (H, W, 3) or (H, W), or a tensor (3, H, W), of uint8 RGB, "
+    "or several of these in a list"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPicture:
+    name: str  # its path or address, or what kind of object it was
+    origin: Path | bytes | Pixels  # what its pixels can be had from again
+    pixels: Pixels
+
+    @property
+    def size(self) -> Size:
+        height, width = self.pixels.shape[:2]
+        return height, width
+
+
+def open_picture(source: Picture) -> OpenPicture:
+    """Decode, or fetch and decode, one picture.
+
+    A file is turned by its EXIF orientation, as viewers do; a PIL image is taken as it is in memory.
+    Raises ValueError, which starts with the picture's name, for what is no picture.
+    """
+    match source:
+        case str() if is_address(source):
+            data = fetch(source)
+            return OpenPicture(source, data, _decode(data, source))
+        case str() | Path():
+            return OpenPicture(str(source), Path(source), read_image(Path(source)))
+        case bytes():
+            return OpenPicture("bytes", source, _decode(source, "bytes"))
+        case Image.Image():
+            return _in_memory(_from_pil(source), "PIL image")
+        case np.ndarray():
+            if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (3,)):
+                raise ValueError(
+                    f"array {source.shape} {source.dtype}: expected (H, W, 3) or (H, W) uint8, RGB or grey"
+                )
+            return _in_memory(source if source.ndim == 3 else source[..., None].repeat(3, axis=2), "array")
+        case Tensor():
+            if source.dtype != torch.uint8 or source.ndim != 3 or source.shape[0] != 3:
+                raise ValueError(f"tensor {tuple(source.shape)} {source.dtype}: expected (3, H, W) uint8, RGB")
+            return _in_memory(source.detach().cpu().permute(1, 2, 0).numpy(), "tensor")
+        case _:
+            raise ValueError(f"{type(source).__name__}: expected {_TAKEN}")
+
+
+def pixels_of(origin: Path | bytes | Pixels) -> Pixels:
+    """The pixels of an opened picture once more. Raises ValueError where its file is gone."""
+    match origin:
+        case Path():
+            return read_image(origin)
+        case bytes():
+            return _decode(origin, "bytes")
+        case _:
+            return origin
+
+
+def is_address(text: str) -> bool:
+    """Whether this is a web address and not a path. Raises ValueError for an address of another kind."""
+    scheme = _ADDRESS.match(text)
+    if scheme is not None and scheme[1].lower() not in _WEB:
+        raise ValueError(f"{text}: expected a path, or an address that begins with http:// or https://")
+    return scheme is not None
+
+
+def is_one(sources: Picture | Iterable[Picture]) -> bool:
+    """Whether this stands for one picture (or for none at all), and not for many, as a folder or a list does."""
+    match sources:
+        case str():
+            return is_address(sources) or not Path(sources).is_dir()
+        case Path():
+            return not sources.is_dir()
+        case bytes() | Image.Image() | np.ndarray() | Tensor():
+            return True
+        case _:
+            return not isinstance(sources, Iterable)
+
+
+def listed(sources: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    """Every picture once, those of folders in the order of their names: a list, but of a generator another one."""
+    if is_one(sources):
+        return [sources]  # type: ignore[list-item]
+    if isinstance(sources, str | Path):
+        return pictures_below(Path(sources))
+    assert isinstance(sources, Iterable) and not isinstance(sources, bytes | Tensor)
+    each = _each(sources)
+    return list(each) if isinstance(sources, Sequence) else each
+
+
+def _each(sources: Iterable[Picture]) -> Iterator[Picture]:
+    for source in sources:
+        if isinstance(source, str | Path) and not is_one(source):
+            yield from pictures_below(Path(source))
+        else:
+            yield source
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """The picture files in a folder and in those within it, in the order of their names; hidden ones are left out.
+
+    Raises ValueError where there are none.
+    """
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def _in_memory(pixels: Pixels, name: str) -> OpenPicture:
+    height, width = pixels.shape[:2]
+    if not height or not width:
+        raise ValueError(f"{name}: a picture of {height} x {width} px")
+    return OpenPicture(name, pixels, pixels)
+
+
+def _decode(data: bytes, name: str) -> Pixels:
+    """By way of a file, so that one rule holds for all."""
+    with NamedTemporaryFile(prefix="detkit-") as file:
+        file.write(data)
+        file.flush()
+        try:
+            return read_image(Path(file.name))
+        except ImageError as error:
+            raise ImageError(str(error).replace(file.name, name)) from None
+
+
+def _from_pil(image: Image.Image) -> Pixels:
+    """As read_image has it: alpha is dropped, of 16 bits the upper 8 stay."""
+    if image.mode in ("I", "F"):
+        raise ImageError(f"PIL image of mode {image.mode!r}: its pixels have no known range; make it 'L' or 'RGB'")
+    try:
+        if image.mode.startswith("I;16"):  # convert("RGB") would clip at 255
+            return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.array(image.convert("RGB"))
+    except Exception as error:  # it is decoded only now, and Pillow's readers raise nearly any type on broken data
+        raise ImageError(f"PIL image: cannot be decoded ({error}); replace its file") from error

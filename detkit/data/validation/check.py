@@ -1,0 +1,85 @@
+"""Checks a data set as a whole: every fault with its place, and what each split holds."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from detkit.data.faults import Fault, Severity
+from detkit.data.formats.forms import Form, parse_split
+from detkit.data.formats.voc import find_images, find_splits, list_split
+from detkit.data.validation.check_report import CheckReport, in_order
+from detkit.data.validation.checked_pictures import Picture, Pictures, check_pictures, keys_of
+from detkit.data.validation.checked_split import CheckedSplit, read_splits, voc_folder
+from detkit.data.validation.compare_splits import (
+    compare_classes,
+    examples,
+    find_near,
+    find_shared,
+    group_pictures,
+    near_fault,
+)
+from detkit.data.validation.odd_boxes import find_odd_boxes
+
+
+def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None) -> CheckReport:
+    """Read every file of the splits (all that are found if none is named); without `classes` all names are allowed.
+
+    Of a part, such as "all[:80%]", the whole split is checked. Raises DatasetMissing where a split is not there, and
+    ValueError where the file that names YOLO's classes is broken; all else is in the report.
+    """
+    names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or form.splits
+    held = read_splits(form, names, classes)
+    pictures = check_pictures(held)
+    groups = group_pictures(form, held, pictures)
+    near = find_near(groups)
+
+    faults = [fault for split in held for fault in split.faults]
+    faults += [picture.fault for picture in pictures.values() if picture.fault is not None]
+    for split in held:
+        faults += find_odd_boxes(split)
+    faults += find_shared(groups)
+    faults += map(near_fault, near)
+    faults += compare_classes(form.root, held)
+    faults += _find_turned(form, held, pictures)
+    if form.kind == "voc":
+        for folder in sorted({voc_folder(form.root, split) for split in names}):
+            faults += _find_unlisted(form.root, folder)
+    return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near))
+
+
+def _find_turned(form: Form, splits: Sequence[CheckedSplit], pictures: Pictures) -> Iterator[Fault]:
+    turned: dict[bool, dict[str, None]] = {True: {}, False: {}}  # ids, by whether the turn is undone
+    for split in splits:
+        for key, image_id in zip(keys_of(split), split.truth.image_ids, strict=True):
+            picture = pictures.get(key)
+            if picture is not None and picture.is_turned:
+                turned[_is_read_upright(picture, key[1])][image_id] = None
+    said = {
+        True: "are turned by their EXIF orientation ({}); boxes are taken to be drawn on pictures as viewers show them",
+        False: "have an EXIF orientation ({}) that is not followed, as they are annotated in the size of the file",
+    }
+    for is_upright, ids in turned.items():
+        if ids:
+            message = f"{len(ids):,} images {said[is_upright].format(examples(list(ids)))}"
+            yield Fault(form.root, message, Severity.INFO)
+
+
+def _is_read_upright(picture: Picture, size: tuple[int, int]) -> bool:
+    return picture.header is not None and size == picture.header.size
+
+
+def _find_unlisted(root: Path, folder: Path) -> Iterator[Fault]:
+    """Annotations without image, and files that are in no split at all. Of a set without ImageSets all are listed."""
+    if not (folder / "ImageSets" / "Main").is_dir():
+        return
+    annotations = {path.stem for path in (folder / "Annotations").glob("*.xml")}
+    images = set(find_images(folder))
+    siblings = [split for split in find_splits(root) if voc_folder(root, split) == folder]
+    listed = {place.image_id for split in siblings for place in list_split(root, split)[0]}
+    kinds = (
+        (annotations - images, "Annotations", "have no image", Severity.WARNING),
+        (images - annotations, "JPEGImages", "have no annotation", Severity.INFO),
+        ((annotations & images) - listed, "JPEGImages", "are in no split", Severity.INFO),
+    )
+    for ids, place, what, severity in kinds:
+        if ids:
+            yield Fault(folder / place, f"{len(ids):,} files {what}: {examples(sorted(ids))}", severity)

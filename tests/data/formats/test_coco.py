@@ -1,0 +1,302 @@
+"""COCO data sets: where files and pictures are found, what is learned and scored, and what stops them."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from detkit.data.dataset import DetectionDataset
+from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.formats.coco import (
+    NO_AREA,
+    NO_SIZE,
+    OUTSIDE,
+    CocoDataset,
+    coco_annotation_file,
+    coco_picture_folder,
+    find_coco_splits,
+    scan_coco,
+)
+from detkit.data.io.images import ImageError
+
+HEIGHT, WIDTH = 30, 40
+Content = dict[str, Any]
+
+
+def content(*numbers: int, boxes: list[list[float]] | None = None) -> Content:
+    """Images of these ids, the first with two dogs and a crowd of cats unless boxes of dogs are given."""
+    annotations = [
+        {"id": index, "image_id": numbers[0], "category_id": 9, "bbox": box}
+        for index, box in enumerate(boxes or [[1, 2, 3, 4], [5.5, 6, 7, 8]], start=1)
+    ]
+    if boxes is None:
+        crowd = {"id": 99, "image_id": numbers[0], "category_id": 4, "bbox": [0, 0, 20, 10], "iscrowd": 1, "area": 150}
+        annotations.append(crowd)
+    return {
+        "images": [{"id": n, "file_name": f"{n:03d}.png", "height": HEIGHT, "width": WIDTH} for n in numbers],
+        "annotations": annotations,
+        "categories": [{"id": 9, "name": "dog"}, {"id": 2, "name": "zebra"}, {"id": 4, "name": "cat"}],
+    }
+
+
+def make(root: Path, file: str, pictures: str, value: Content) -> Path:
+    path = root / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    for image in value["images"]:
+        picture = root / pictures / image["file_name"]
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(picture)
+    return root
+
+
+def official(root: Path, value: Content, split: str = "train2017") -> Path:
+    return make(root, f"annotations/instances_{split}.json", split, value)
+
+
+def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
+    data: DetectionDataset = CocoDataset(official(tmp_path, content(7, 3)), ["train2017"], None, pytest.fail)
+    assert data.classes == ("zebra", "cat", "dog")  # by ascending id, the one without objects too
+    assert data.image_ids == ("7", "3")
+    sample = data.read(0)
+    assert sample.original_size == (HEIGHT, WIDTH)
+    assert sample.image.shape == (3, HEIGHT, WIDTH)
+    assert sample.target is not None
+    assert sample.target.boxes.tolist() == [[1, 2, 4, 6], [5.5, 6, 12.5, 14], [0, 0, 20, 10]]
+    assert sample.target.labels.tolist() == [2, 2, 1]
+    assert sample.target.ignore.tolist() == [False, False, True]
+    assert len(data.target(1).boxes) == 0
+    truth = data.ground_truth()
+    assert truth.category_numbers == (2, 4, 9)
+    assert truth.image_numbers == (7, 3)
+    assert truth.objects.area.tolist() == [12, 56, 150]
+    assert pickle.loads(pickle.dumps(data)).image_ids == data.image_ids
+
+
+@pytest.mark.parametrize(
+    ("file", "pictures", "split"),
+    [
+        ("annotations/instances_val2017.json", "val2017", "val2017"),
+        ("annotations/instances_val2017.json", "images/val2017", "val2017"),
+        ("annotations/instances_default.json", "images", "default"),
+        ("annotations/instances_Train.json", "images/Train", "Train"),
+        ("train/_annotations.coco.json", "train", "train"),
+        ("annotations/train.json", "train", "train"),
+        ("train.json", "images", "train"),
+        ("train.json", "JPEGImages", "train"),
+        ("annotations.json", "data", "annotations"),
+        ("annotations.json", ".", "annotations"),
+        ("annotations/deeper/mine.json", "images", "annotations/deeper/mine.json"),
+        ("other/annotations/instances_a.json", "other/a", "other/annotations/instances_a.json"),
+    ],
+)
+def test_layouts(tmp_path: Path, file: str, pictures: str, split: str) -> None:
+    root = make(tmp_path, file, pictures, content(7))
+    assert coco_annotation_file(root, split) == root / file
+    assert find_coco_splits(root) == (() if split.endswith(".json") else (split,))
+    data = CocoDataset(root, [split], None, pytest.fail)
+    assert data.paths[0].samefile(root / pictures / "007.png")
+
+
+def test_a_split_may_be_a_file_anywhere(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere", "mine.json", "images", content(7))
+    (tmp_path / "root").mkdir()
+    data = CocoDataset(tmp_path / "root", [str(tmp_path / "elsewhere/mine.json")], None, pytest.fail)
+    assert data.paths == (tmp_path / "elsewhere/images/007.png",)
+
+
+def test_pictures_are_taken_from_the_folder_that_has_the_most(tmp_path: Path) -> None:
+    value = content(1, 2, 3)
+    value["images"][2]["file_name"] = "sub/003.png"
+    root = make(tmp_path, "annotations/instances_train.json", "images", value)
+    (root / "train").mkdir()
+    Image.new("RGB", (4, 4)).save(root / "train/001.png")
+    names = [image["file_name"] for image in value["images"]]
+    assert coco_picture_folder(root, root / "annotations/instances_train.json", names) == (root / "images", set(names))
+    (root / "images/sub/003.png").unlink()
+    found = coco_picture_folder(root, root / "annotations/instances_train.json", names)
+    assert found == (root / "images", {"001.png", "002.png"})
+
+
+def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7))
+    official(tmp_path, content(8), "val2017")
+    persons = content(7) | {"categories": [{"id": 1, "name": "person", "keypoints": []}]}
+    for name, value in (
+        ("person_keypoints_val2017", persons),
+        ("captions_val2017", {"images": [], "annotations": [{"caption": "a cat"}]}),
+        ("stuff_val2017", content(7)),
+        ("poses", persons),
+        ("results", [{"image_id": 7, "bbox": [1, 2, 3, 4]}]),
+        ("settings", {"a": 1}),
+    ):
+        (root / "annotations" / f"{name}.json").write_text(json.dumps(value))
+    (root / "broken.json").write_text("{")
+    assert find_coco_splits(root) == ("train2017", "val2017")
+    assert find_coco_splits(root / "gone") == ()
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7))
+    with pytest.raises(DatasetMissing) as caught:
+        CocoDataset(root, ["val2017"], None)
+    assert str(caught.value) == (
+        f"{root}/annotations/instances_val2017.json is missing, needed for split 'val2017'; "
+        f"splits below {root}: train2017"
+    )
+    with pytest.raises(DatasetMissing, match=r"gone.json is missing.*: none"):
+        scan_coco(tmp_path / "nowhere", "gone.json")
+
+
+def test_given_classes_keep_their_order_and_need_not_be_in_the_file(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7))
+    data = CocoDataset(root, ["train2017"], ["dog", "bird", "cat"], pytest.fail)
+    assert data.classes == ("dog", "bird", "cat")
+    assert data.target(0).labels.tolist() == [0, 0, 2]
+    assert data.ground_truth().category_numbers == (9, 10, 4)
+    unknown = r"annotation 0 \(id 1, dog\): category_id: 'dog' is not one of the classes, the nearest is 'dogs'"
+    with pytest.raises(ValueError, match=unknown):
+        CocoDataset(root, ["train2017"], ["dogs", "cat"])
+    with pytest.raises(ValueError, match="are there more than once"):
+        CocoDataset(root, ["train2017"], ["dog", "cat", "cat"])
+
+
+@pytest.mark.parametrize(
+    ("box", "learned", "summary"),
+    [
+        ([0, 0, WIDTH, HEIGHT], [0, 0, WIDTH, HEIGHT], None),
+        ([0.5, 0, WIDTH - 0.495, 5], [0.5, 0, WIDTH, 5], None),  # two decimals, rounded
+        ([-3, 5, 9, 9], [0, 5, 6, 14], CLIPPED),
+        ([5, 5, 100, 9], [5, 5, WIDTH, 14], CLIPPED),
+        ([5, 5, 0, 9], None, NO_AREA),
+        ([5, 5, 9, -1], None, NO_AREA),
+        ([WIDTH, 5, 9, 9], None, OUTSIDE),
+        ([5, -9, 9, 9], None, OUTSIDE),
+    ],
+)
+def test_odd_boxes_are_scored_as_stated(
+    tmp_path: Path, box: list[float], learned: list[float] | None, summary: str | None
+) -> None:
+    warnings: list[str] = []
+    data = CocoDataset(official(tmp_path, content(7, boxes=[box])), ["train2017"], None, warnings.append)
+    assert data.target(0).boxes.tolist() == ([] if learned is None else [learned])
+    assert data.ground_truth().objects.xywh.tolist() == [box]
+    assert len(warnings) == (summary is not None)
+    assert summary is None or f"1 {summary}; the first: " in warnings[0]
+    assert summary is None or "annotation 0 (id 1, dog): bbox: [" in warnings[0]
+
+
+def test_a_size_that_is_not_stated_is_that_of_the_picture(tmp_path: Path) -> None:
+    value = content(7)
+    del value["images"][0]["height"]
+    root = official(tmp_path, value)
+    warnings: list[str] = []
+    data = CocoDataset(root, ["train2017"], None, warnings.append)
+    assert data.size(0) == (HEIGHT, WIDTH)
+    assert len(warnings) == 1
+    assert f"1 {NO_SIZE}" in warnings[0]
+    (root / "train2017/007.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"image id 7: height, width: are not two positive .* the file is empty"):
+        CocoDataset(root, ["train2017"], None)
+    (root / "train2017/007.png").unlink()
+    with pytest.raises(ValueError, match="there is no picture; give them"):
+        CocoDataset(root, ["train2017"], None, need_pictures=False)
+
+
+def test_a_picture_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7))
+    Image.new("RGB", (WIDTH, WIDTH)).save(root / "train2017/007.png")
+    with pytest.raises(ImageError, match="its annotations are for 40 x 30"):
+        CocoDataset(root, ["train2017"], None).read(0)
+
+
+def test_pictures_must_be_there_unless_they_are_not_needed(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7, 8))
+    (root / "train2017/008.png").unlink()
+    with pytest.raises(ValueError, match=r"image id 8: file_name: .*train2017/008.png is missing"):
+        CocoDataset(root, ["train2017"], None)
+    (root / "train2017/007.png").unlink()
+    with pytest.raises(ValueError, match=r"none of its 2 pictures, such as '007.png', is in .*/train2017"):
+        CocoDataset(root, ["train2017"], None)
+    (root / "train2017").rmdir()
+    assert CocoDataset(root, ["train2017"], None, pytest.fail, need_pictures=False).image_ids == ("7", "8")
+
+
+def test_splits_are_joined(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7, 8))
+    official(tmp_path, content(3), "val2017")
+    data = CocoDataset(root, ["val2017", "train2017"], None, pytest.fail)
+    assert data.image_ids == ("3", "7", "8")
+    assert data.ground_truth().counts.tolist() == [3, 3, 0]
+    assert [path.name for path in data.paths] == ["003.png", "007.png", "008.png"]
+
+
+def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
+    root = make(tmp_path, "annotations/part.json", "images", content(7, 8))
+    make(tmp_path, "annotations/all.json", "images", content(7, 8, 9))
+    warnings: list[str] = []
+    data = CocoDataset(root, ["part", "all", "part"], None, warnings.append)
+    assert data.image_ids == ("7", "8", "9")
+    assert data.ground_truth().counts.tolist() == [3, 0, 0]
+    assert len(warnings) == 1
+    assert f"4 {LISTED_TWICE}; the first: {root}/annotations/all.json: image id 7: is also in" in warnings[0]
+    make(tmp_path, "annotations/other.json", "images", content(7, boxes=[[1, 1, 2, 2]]))
+    with pytest.raises(ValueError, match=r"other.json: image id 7: has other objects than in .*part.json"):
+        CocoDataset(root, ["part", "other"], None)
+    official(tmp_path, content(7))
+    with pytest.raises(ValueError, match=r"image id 7: is .*train2017/007.png, in .*part.json it is .*images/007.png"):
+        CocoDataset(root, ["part", "train2017"], None)
+
+
+@pytest.mark.parametrize("category", [{"id": 9, "name": "Dog"}, {"id": 5, "name": "dog"}])
+def test_splits_must_agree_on_categories(tmp_path: Path, category: Content) -> None:
+    root = official(tmp_path, content(7))
+    official(tmp_path, content(8) | {"annotations": [], "categories": [category]}, "val2017")
+    with pytest.raises(ValueError, match=r"instances_val2017.json: categories: '[Dd]og' has id [59]"):
+        CocoDataset(root, ["train2017", "val2017"], None)
+
+
+def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
+    root = official(tmp_path, {"images": [], "annotations": [], "categories": []})
+    for splits in ([], ["train2017"]):
+        with pytest.raises(ValueError, match="list no images"):
+            CocoDataset(root, splits, None)
+    official(tmp_path, content(7) | {"annotations": [], "categories": []})
+    with pytest.raises(ValueError, match="no categories, so no classes"):
+        CocoDataset(root, ["train2017"], None)
+    assert CocoDataset(root, ["train2017"], ["dog"], pytest.fail).ground_truth().category_numbers == (1,)
+
+
+def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
+    value = content(7, 8)
+    value["annotations"][0]["bbox"] = [1, 2, 3]
+    value["annotations"][1]["category_id"] = 1
+    value["annotations"][2]["bbox"] = [30, 2, 30, 3]
+    root = official(tmp_path, value)
+    (root / "train2017/008.png").unlink()
+    with pytest.raises(ValueError, match=r"annotation 0 \(id 1, dog\): bbox: is \[1, 2, 3\], expected .*check_data.py"):
+        CocoDataset(root, ["train2017"], None)
+    found = scan_coco(root, "train2017", ["dog"])
+    assert [fault.field for fault in found.faults if fault.severity is Severity.ERROR] == [
+        "bbox",
+        "category_id",
+        "category_id",
+        "file_name",
+    ]
+    assert [fault.summary for fault in found.faults if fault.severity is Severity.WARNING] == [CLIPPED]
+    assert found.file == root / "annotations/instances_train2017.json"
+    assert [path.name for path in found.paths] == ["007.png", "008.png"]
+    assert found.ground_truth.classes == ("zebra", "cat", "dog")
+    assert found.ground_truth.counts.tolist() == [1, 0]
+
+
+def test_a_broken_file_is_one_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [')
+    found = scan_coco(tmp_path, "a")
+    assert len(found.faults) == 1
+    assert "is not JSON" in str(found.faults[0])
+    with pytest.raises(ValueError, match="is not JSON"):
+        CocoDataset(tmp_path, ["a"], None)

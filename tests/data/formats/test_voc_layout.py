@@ -1,0 +1,66 @@
+"""VOC annotations without ImageSets: which folders are splits, and which files belong together."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from detkit.data.faults import DatasetMissing
+from detkit.data.formats.voc import VocDataset, find_splits
+from detkit.data.formats.voc_layout import NO_PICTURE, NOT_ANNOTATED
+
+BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
+
+
+def add(pictures: Path, annotations: Path, name: str) -> None:
+    for folder in (pictures, annotations):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6)).save(pictures / f"{name}.png")
+    (annotations / f"{name}.xml").write_text(f"<annotation><object><name>dog</name>{BOX}</object></annotation>")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "annotations", "split"),
+    [
+        ("JPEGImages", "Annotations", "all"),
+        ("images", "annotations", "all"),
+        (".", ".", "all"),
+        ("train", "train", "train"),
+        ("valid/images", "valid/Annotations", "valid"),
+    ],
+)
+def test_folders_that_are_splits(tmp_path: Path, pictures: str, annotations: str, split: str) -> None:
+    add(tmp_path / pictures, tmp_path / annotations, "my dog")
+    assert find_splits(tmp_path) == (split,)
+    data = VocDataset(tmp_path, [split], None, pytest.fail)
+    assert data.image_ids == ("my_dog",)
+    assert data.target(0).boxes.tolist() == [[0, 0, 3, 3]]
+    with pytest.raises(DatasetMissing, match=f"splits below .*: {split}"):
+        VocDataset(tmp_path, ["gone"], None)
+
+
+def test_files_that_stand_alone_are_left_out_with_a_warning(tmp_path: Path) -> None:
+    add(tmp_path / "train", tmp_path / "train", "a")
+    Image.new("RGB", (8, 6)).save(tmp_path / "train" / "b.png")
+    (tmp_path / "train" / "c.xml").write_text("<annotation/>")
+    warnings: list[str] = []
+    assert VocDataset(tmp_path, ["train"], None, warnings.append).image_ids == ("a",)
+    assert [NOT_ANNOTATED in warnings[0], NO_PICTURE in warnings[1]] == [True, True]
+
+
+def test_names_that_cannot_be_told_apart_are_errors(tmp_path: Path) -> None:
+    for name in ("a b", "a_b"):
+        add(tmp_path, tmp_path, name)
+    with pytest.raises(ValueError, match=r"differs from .* by white space only"):
+        VocDataset(tmp_path, ["all"], None)
+    (tmp_path / "a b.xml").unlink()
+    Image.new("RGB", (8, 6)).save(tmp_path / "a_b.jpg")
+    with pytest.raises(ValueError, match=r"a_b\.png: has the name of a_b\.jpg but for the suffix"):
+        VocDataset(tmp_path, ["all"], None)
+
+
+def test_other_folders_are_no_splits(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "train.json").write_text("{}")
+    (tmp_path / "images").mkdir()
+    assert find_splits(tmp_path) == ()
