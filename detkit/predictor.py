@@ -1,4 +1,4 @@
-"""A trained detector in use: `detkit.load(path).predict(pictures)`."""
+"""A trained detector in use: `detkit.load(path).predict(images)`."""
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
@@ -13,10 +13,9 @@ import torch
 from detkit.build.data import build_resize
 from detkit.build.detector import build_detector, build_proposer, build_staged_detector, build_test_time
 from detkit.config.loading import parse_config
-from detkit.config.models import RCNN, FasterRCNN, ProposalFilesSection, SPPNet
+from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
-from detkit.data.io.pictures import OpenPicture, is_one, listed, open_picture
-from detkit.data.io.pictures import Picture as Picture
+from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
 from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.transforms import Resize
 from detkit.detectors.test_time import TestTimeDetector
@@ -32,13 +31,13 @@ from detkit.structures import Clock, Detections, Sample, no_clock
 
 T = TypeVar("T")
 
-BATCH = 4  # pictures at once
+BATCH = 4  # images at once
 MIN_SCORE = 0.05
 NOTHING_MORE = TestTime()
 
 
 class Predictor:
-    """A detector, its class names and the size it wants pictures in."""
+    """A detector, its class names and the size it wants images in."""
 
     def __init__(
         self,
@@ -54,48 +53,48 @@ class Predictor:
 
     def predict(
         self,
-        pictures: Picture | Iterable[Picture],
+        images: ImageSource | Iterable[ImageSource],
         min_score: float = MIN_SCORE,
         batch_size: int = BATCH,
         progress: bool = False,
     ) -> Result | list[Result]:
-        """Detections of at least `min_score` in one picture, or a list of them for a folder, a list or a generator.
+        """Detections of at least `min_score` in one image, or a list of them for a folder, a list or a generator.
 
-        A picture is a path, an http(s) URL, the bytes of a file, a PIL image, an array (H, W, 3) or grey (H, W), or a
+        An image is a path, an http(s) URL, the bytes of a file, a PIL image, an array (H, W, 3) or grey (H, W), or a
         tensor (3, H, W), of uint8 RGB. Boxes are in its own pixels. `min_score` holds whatever the detector's
-        configuration says. `progress` shows a bar. Raises ValueError for what is no picture: the message names it.
+        configuration says. `progress` shows a bar. Raises ValueError for what is no image: the message names it.
         """
-        found = self.predict_all(pictures, min_score, batch_size, progress)
-        return found[0] if is_one(pictures) else found
+        found = self.predict_all(images, min_score, batch_size, progress)
+        return found[0] if is_one(images) else found
 
     def predict_all(
         self,
-        pictures: Picture | Iterable[Picture],
+        images: ImageSource | Iterable[ImageSource],
         min_score: float = MIN_SCORE,
         batch_size: int = BATCH,
         progress: bool = False,
     ) -> list[Result]:
         """As `predict`, but always a list."""
-        sources = listed(pictures)
+        sources = listed(images)
         found = self.stream(sources, min_score, batch_size)
         total = len(sources) if isinstance(sources, Sized) else None
         return list(track(found, "detecting", total) if progress else found)
 
     def stream(
-        self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE, batch_size: int = BATCH
+        self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE, batch_size: int = BATCH
     ) -> Iterator[Result]:
-        """As `predict`, one by one as they are found: for more pictures than memory holds, such as those of a film."""
+        """As `predict`, one by one as they are found: for more images than memory holds, such as those of a video."""
         if not 0 <= min_score <= 1 or batch_size < 1:
             raise ValueError(f"min_score {min_score:g}, batch_size {batch_size}: expected 0 to 1, and at least 1")
-        for group in in_groups(map(open_picture, listed(pictures)), batch_size):
-            yield from self.look(group, min_score)
+        for group in in_groups(map(open_image, listed(images)), batch_size):
+            yield from self.predict_batch(group, min_score)
 
-    def look(self, pictures: Sequence[OpenPicture], min_score: float = MIN_SCORE) -> list[Result]:
-        """As `predict`, in pictures that are open already: one batch."""
-        detections = self.detect([self.sample(picture) for picture in pictures], min_score)
+    def predict_batch(self, images: Sequence[OpenImage], min_score: float = MIN_SCORE) -> list[Result]:
+        """As `predict`, in images that are open already: one batch."""
+        detections = self.detect([self.sample(image) for image in images], min_score)
         return [
-            Result(found.boxes, found.scores, found.labels, self.classes, picture.name, picture.size, picture.origin)
-            for picture, found in zip(pictures, detections, strict=True)
+            Result(found.boxes, found.scores, found.labels, self.classes, image.name, image.size, image.origin)
+            for image, found in zip(images, detections, strict=True)
         ]
 
     def detect(self, samples: Sequence[Sample], min_score: float, clock: Clock = no_clock) -> list[Detections]:
@@ -105,17 +104,17 @@ class Predictor:
         with _rule_reaching(self.detector, min_score):
             return [_at_least(found, min_score) for found in self.detector.detect(batch, clock)]
 
-    def sample(self, picture: OpenPicture, clock: Clock = no_clock) -> Sample:
-        """The picture with what the detector starts from; an RPN starts from the picture alone."""
+    def sample(self, image: OpenImage, clock: Clock = no_clock) -> Sample:
+        """The image with what the detector starts from; an RPN starts from the image alone."""
         # Copied only where torch could not share it: an array that is read-only, or runs backwards.
-        pixels = np.require(picture.pixels, requirements=["C", "W"])
-        sample = Sample(picture.name, torch.from_numpy(pixels).permute(2, 0, 1), picture.size)
+        pixels = np.require(image.pixels, requirements=["C", "W"])
+        sample = Sample(image.name, torch.from_numpy(pixels).permute(2, 0, 1), image.size)
         model = self.config.model
         if isinstance(model, FasterRCNN):
             return sample
-        if isinstance(model.proposals, ProposalFilesSection):
+        if isinstance(model.proposals, ProposalFilesConfig):
             raise ValueError(
-                f"{picture.name}: this detector takes its proposals from files, which have none for other pictures; "
+                f"{image.name}: this detector takes its proposals from files, which have none for other images; "
                 "use one that was trained on selective_search or edge_boxes"
             )
         with clock("proposals"):

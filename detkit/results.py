@@ -1,4 +1,4 @@
-"""What was found in one picture, with the names of the classes: to loop over, to draw, and to give to other tools."""
+"""What was found in one image, with the names of the classes: to loop over, to draw, and to give to other tools."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.data.io.pictures import Pixels, pixels_of
+from detkit.data.io.image_sources import Pixels, pixels_of
 from detkit.reports.overview import draw_detections
 from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections, Size
@@ -23,19 +23,19 @@ _SHOWN = 5  # detections that repr names
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result(Detections):
-    """The detections of a picture, best first, in its own pixels.
+    """The detections of an image, best first, in its own pixels.
 
-    Loops give (class name, score, box) of each. The picture itself is not kept unless it was given in memory.
+    Loops give (class name, score, box) of each. The image itself is not kept unless it was given in memory.
     """
 
     classes: tuple[str, ...]  # of the detector; labels count in these
-    source: str  # path or web address of the picture, or what kind of object it was
+    source: str  # path or web address of the image, or what kind of object it was
     size: Size
-    origin: Path | bytes | Pixels  # what the picture can be had from again
+    origin: Path | bytes | Pixels  # what the image can be had from again
 
     @property
     def path(self) -> Path | None:
-        """The picture's file, if it came from one."""
+        """The image's file, if it came from one."""
         return self.origin if isinstance(self.origin, Path) else None
 
     @property
@@ -54,9 +54,9 @@ class Result(Detections):
         return f"<{self.source}, {width} x {height} px: {count}{': ' if best else ''}{', '.join(best + more)}>"
 
     def draw(self, image: NDArray[np.uint8] | None = None) -> Pixels:
-        """The picture with boxes, class names and scores drawn into it, (H, W, 3) uint8 RGB; or a copy of `image`.
+        """The image with boxes, class names and scores drawn into it, (H, W, 3) uint8 RGB; or a copy of `image`.
 
-        A picture that came from a file is read again: ValueError if that is gone, or if `image` has another size.
+        An image that came from a file is read again: ValueError if that is gone, or if `image` has another size.
         """
         pixels = pixels_of(self.origin) if image is None else image
         if pixels.shape != (*self.size, 3):
@@ -64,8 +64,8 @@ class Result(Detections):
         return draw_detections(pixels, self, self.classes, min_score=0)
 
     def save(self, path: str | Path) -> None:
-        """Write the drawn picture, in the format that the suffix names (.jpg, .png ...)."""
-        write_picture(Path(path), self.draw())
+        """Write the drawn image, in the format that the suffix names (.jpg, .png ...)."""
+        write_image(Path(path), self.draw())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: scores to five digits, boxes x1, y1, x2, y2 in hundredths of a pixel, 0-based."""
@@ -130,12 +130,12 @@ class Result(Detections):
         )
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
+def write_image(path: Path, pixels: Pixels) -> None:
     """Write RGB pixels in the format of the suffix. Raises ValueError for a suffix of none, OSError as files do."""
     try:
         done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels[:, :, ::-1]))
     except cv2.error:
-        raise ValueError(f"{path}: {path.suffix!r} is no format of pictures; use .jpg or .png") from None
+        raise ValueError(f"{path}: {path.suffix!r} is no format of images; use .jpg or .png") from None
     if not done:
         raise OSError(f"{path}: could not be encoded")
     with written_whole(path) as partial:

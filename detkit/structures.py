@@ -43,7 +43,7 @@ class Sample:
     image_id: str
     image: Tensor  # (3, H, W) uint8 RGB
     original_size: Size  # as stored in the file, before any resize
-    target: Target | None = None  # None: not annotated (a picture to detect in)
+    target: Target | None = None  # None: not annotated (an image to detect in)
     proposals: Tensor | None = None  # (N, 4), for detectors that take proposals from a file
 
 

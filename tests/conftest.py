@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def voc_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """13 pictures of about 96 x 128 px, every fourth one tall; the last of train has no object."""
+    """13 images of about 96 x 128 px, every fourth one tall; the last of train has no object."""
     root = tmp_path_factory.mktemp("rectangles")
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)

@@ -54,7 +54,7 @@ def test_files_of_any_tool_are_scored_as_the_run_that_wrote_them(
     data = folders["coco"]
     assert inside("eval", finished_run, "--coco", "--voc10", "--data", data, "--out", tmp_path / "a")[0] == 0
     annotations = data / "annotations" / "instances_test.json"
-    alone = tmp_path / "alone"  # without pictures
+    alone = tmp_path / "alone"  # without images
     (alone / "annotations").mkdir(parents=True)
     (alone / "annotations" / annotations.name).write_bytes(annotations.read_bytes())
     for number, where in enumerate(([data], [data, "--split", "test"], [annotations], [alone, "--split", "test"])):

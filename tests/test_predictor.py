@@ -13,8 +13,8 @@ from PIL import Image
 import detkit
 from detkit.build.detector import build_staged_detector
 from detkit.config.loading import parse_config
+from detkit.data.io.image_sources import OpenImage
 from detkit.data.io.images import ImageError, read_image
-from detkit.data.io.pictures import OpenPicture
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.engine.inference import prepare
@@ -30,7 +30,7 @@ def predictor(finished_run: Path) -> Predictor:
 
 @pytest.fixture(scope="module")
 def staged(finished_run: Path) -> Predictor:
-    """An R-CNN that has learned nothing, and is given all of a picture and a part of it as proposals."""
+    """An R-CNN that has learned nothing, and is given all of an image and a part of it as proposals."""
     config = yaml.safe_load((finished_run / "config.yaml").read_text())
     config["model"] = {
         "kind": "rcnn",
@@ -47,19 +47,19 @@ def staged(finished_run: Path) -> Predictor:
     detector = build_staged_detector(checked, 2)
     torch.nn.init.normal_(detector.svm_weights)
     prepare(detector, torch.device("cpu"))
-    return WholePictures(detector, ("bar", "block"), checked, torch.device("cpu"))
+    return WholeImages(detector, ("bar", "block"), checked, torch.device("cpu"))
 
 
-class WholePictures(Predictor):
-    def sample(self, picture: OpenPicture, clock: Clock = no_clock) -> Sample:
-        height, width = picture.size
-        image = torch.from_numpy(picture.pixels).permute(2, 0, 1)
+class WholeImages(Predictor):
+    def sample(self, image: OpenImage, clock: Clock = no_clock) -> Sample:
+        height, width = image.size
+        pixels = torch.from_numpy(image.pixels).permute(2, 0, 1)
         boxes = torch.tensor([[0, 0, width, height], [0, 0, width / 2, height / 2]]).float()
-        return Sample(picture.name, image, picture.size, proposals=boxes)
+        return Sample(image.name, pixels, image.size, proposals=boxes)
 
 
 @pytest.fixture(scope="module")
-def pictures(voc_root: Path) -> list[Path]:
+def images(voc_root: Path) -> list[Path]:
     return sorted((voc_root / "JPEGImages").glob("*.png"))
 
 
@@ -75,39 +75,37 @@ def test_a_run_and_its_file_give_the_same_detector(finished_run: Path, predictor
     assert not predictor.detector.training
 
 
-def test_a_path_an_array_and_a_tensor_are_one_picture(predictor: Predictor, pictures: list[Path]) -> None:
-    array = read_image(pictures[0])
+def test_a_path_an_array_and_a_tensor_are_one_image(predictor: Predictor, images: list[Path]) -> None:
+    array = read_image(images[0])
     tensor = torch.from_numpy(array).permute(2, 0, 1)
-    found = [
-        predictor.predict(p, min_score=0) for p in (pictures[0], str(pictures[0]), array, array[:, :].copy(), tensor)
-    ]
+    found = [predictor.predict(p, min_score=0) for p in (images[0], str(images[0]), array, array[:, :].copy(), tensor)]
     assert len(found[0]) > 0
     assert all(same(found[0], other) for other in found[1:])
 
 
-def test_one_picture_gives_detections_and_several_a_list(predictor: Predictor, pictures: list[Path]) -> None:
-    several = predictor.predict(pictures[:6], min_score=0)  # more than one batch, wide and tall
+def test_one_image_gives_detections_and_several_a_list(predictor: Predictor, images: list[Path]) -> None:
+    several = predictor.predict(images[:6], min_score=0)  # more than one batch, wide and tall
     assert isinstance(several, list) and len(several) == 6
-    assert isinstance(predictor.predict(pictures[0]), Detections)
-    [alone] = predictor.predict([pictures[0]], min_score=0)
-    assert same(alone, predictor.predict(pictures[0], min_score=0))
+    assert isinstance(predictor.predict(images[0]), Detections)
+    [alone] = predictor.predict([images[0]], min_score=0)
+    assert same(alone, predictor.predict(images[0], min_score=0))
     assert predictor.predict([]) == []
 
 
-def test_pictures_in_a_batch_are_found_as_if_alone(predictor: Predictor, pictures: list[Path]) -> None:
+def test_images_in_a_batch_are_found_as_if_alone(predictor: Predictor, images: list[Path]) -> None:
     """Of the same size, so that none is padded."""
-    wide = [read_image(pictures[i]) for i in (0, 1, 2)]
-    for together, picture in zip(predictor.predict(wide, min_score=0), wide, strict=True):
-        alone = predictor.predict(picture, min_score=0)
+    wide = [read_image(images[i]) for i in (0, 1, 2)]
+    for together, image in zip(predictor.predict(wide, min_score=0), wide, strict=True):
+        alone = predictor.predict(image, min_score=0)
         assert len(together) == len(alone)
         assert torch.allclose(together.scores, alone.scores, atol=1e-4)
 
 
-def test_boxes_are_in_pixels_of_the_picture_given(predictor: Predictor) -> None:
-    """A picture of doubled pixels is brought to the same size, so its boxes are the same, doubled."""
+def test_boxes_are_in_pixels_of_the_image_given(predictor: Predictor) -> None:
+    """An image of doubled pixels is brought to the same size, so its boxes are the same, doubled."""
     pixels = np.random.default_rng(0).integers(0, 255, (64, 90, 3)).astype(np.uint8)
     doubled = pixels.repeat(2, axis=0).repeat(2, axis=1)
-    small, large = (predictor.predict(picture, min_score=0) for picture in (pixels, doubled))
+    small, large = (predictor.predict(image, min_score=0) for image in (pixels, doubled))
     assert len(small) > 0
     assert torch.allclose(large.boxes, 2 * small.boxes, atol=1e-3)
     limits = torch.tensor([180.0, 128.0, 180.0, 128.0])
@@ -115,60 +113,58 @@ def test_boxes_are_in_pixels_of_the_picture_given(predictor: Predictor) -> None:
     assert (large.boxes[:, 2:] > large.boxes[:, :2]).all()
 
 
-def test_detections_are_best_first_and_above_the_least_score(predictor: Predictor, pictures: list[Path]) -> None:
-    everything = predictor.predict(pictures[0], min_score=0)
+def test_detections_are_best_first_and_above_the_least_score(predictor: Predictor, images: list[Path]) -> None:
+    everything = predictor.predict(images[0], min_score=0)
     assert everything.scores.tolist() == sorted(everything.scores.tolist(), reverse=True)
     assert everything.boxes.dtype == everything.scores.dtype == torch.float32
     assert everything.labels.dtype == torch.int64 and set(everything.labels.tolist()) <= {0, 1}
     middle = len(everything) // 2
     least = everything.scores[middle].item()
-    some = predictor.predict(pictures[0], min_score=least)
+    some = predictor.predict(images[0], min_score=least)
     assert len(some) == int((everything.scores >= least).sum()) < len(everything) + 1
     assert (some.scores >= least).all()
-    assert len(predictor.predict(pictures[0], min_score=1.0)) == 0
+    assert len(predictor.predict(images[0], min_score=1.0)) == 0
 
 
 @pytest.mark.parametrize("form", ["two-stage", "staged"])
 def test_a_score_below_the_detectors_own_limit_can_be_asked_for(
-    form: str, predictor: Predictor, staged: Predictor, pictures: list[Path]
+    form: str, predictor: Predictor, staged: Predictor, images: list[Path]
 ) -> None:
     """The limit of the configuration is for that call as if it were not there, and is back after it."""
     asked = {"two-stage": predictor, "staged": staged}[form]
     holder = asked.detector.head if isinstance(asked.detector, TwoStageDetector) else asked.detector
     usual = holder.rule
-    everything = asked.predict(pictures[0], min_score=0)
+    everything = asked.predict(images[0], min_score=0)
     holder.rule = replace(usual, min_score=0.999)
     try:
         for least in (0.0, everything.scores[-1].item(), everything.scores[len(everything) // 2].item()):
-            found = asked.predict(pictures[0], min_score=least)
+            found = asked.predict(images[0], min_score=least)
             count = int((everything.scores >= least).sum())
             assert torch.equal(found.scores, everything.scores[:count]) and torch.equal(
                 found.boxes, everything.boxes[:count]
             )
         assert holder.rule.min_score == 0.999
         with pytest.raises(ValueError, match="missing"):
-            asked.predict([pictures[0], "missing.jpg"], min_score=0)
+            asked.predict([images[0], "missing.jpg"], min_score=0)
         assert holder.rule.min_score == 0.999
     finally:
         holder.rule = usual
 
 
 @pytest.mark.parametrize(("min_score", "batch_size"), [(-0.1, 4), (1.1, 4), (0.5, 0)])
-def test_settings_that_are_none(predictor: Predictor, pictures: list[Path], min_score: float, batch_size: int) -> None:
+def test_settings_that_are_none(predictor: Predictor, images: list[Path], min_score: float, batch_size: int) -> None:
     with pytest.raises(ValueError, match="expected 0 to 1, and at least 1"):
-        predictor.predict(pictures[0], min_score, batch_size)
+        predictor.predict(images[0], min_score, batch_size)
 
 
-def test_every_form_of_a_picture_is_found_the_same_in(
-    predictor: Predictor, pictures: list[Path], voc_root: Path
-) -> None:
-    array = read_image(pictures[0])
+def test_every_form_of_a_image_is_found_the_same_in(predictor: Predictor, images: list[Path], voc_root: Path) -> None:
+    array = read_image(images[0])
     read_only = array.copy()
     read_only.setflags(write=False)
-    mixed = [pictures[0], Image.open(pictures[0]), pictures[0].read_bytes(), read_only, array[:, ::-1][:, ::-1]]
+    mixed = [images[0], Image.open(images[0]), images[0].read_bytes(), read_only, array[:, ::-1][:, ::-1]]
     found = predictor.predict(mixed, min_score=0.02)
-    assert [one.source for one in found] == [str(pictures[0]), "PIL image", "bytes", "array", "array"]
-    assert [one.path for one in found] == [pictures[0], None, None, None, None]
+    assert [one.source for one in found] == [str(images[0]), "PIL image", "bytes", "array", "array"]
+    assert [one.path for one in found] == [images[0], None, None, None, None]
     for one in found:
         assert one.size == array.shape[:2] and one.classes == ("bar", "block")
         assert len(one) == len(found[0]) > 0 and torch.allclose(one.boxes, found[0].boxes, atol=1e-3)
@@ -176,24 +172,24 @@ def test_every_form_of_a_picture_is_found_the_same_in(
     assert same(predictor.predict(grey, 0.02), predictor.predict(np.dstack([grey] * 3), 0.02))
 
 
-def test_folders_and_generators_give_lists(predictor: Predictor, pictures: list[Path]) -> None:
-    folder = pictures[0].parent
+def test_folders_and_generators_give_lists(predictor: Predictor, images: list[Path]) -> None:
+    folder = images[0].parent
     found = predictor.predict(folder, min_score=0.02)
-    assert [one.path for one in found] == pictures
-    of_text, mixed = predictor.predict(str(folder)), predictor.predict([folder, pictures[0]])
+    assert [one.path for one in found] == images
+    of_text, mixed = predictor.predict(str(folder)), predictor.predict([folder, images[0]])
     assert isinstance(of_text, list) and len(of_text) == len(mixed) - 1 == 13
-    made = predictor.predict((read_image(path) for path in pictures[:3]), min_score=0.02)
+    made = predictor.predict((read_image(path) for path in images[:3]), min_score=0.02)
     assert isinstance(made, list)
-    assert all(same(one, other) for one, other in zip(made, predictor.predict(pictures[:3], 0.02), strict=True))
+    assert all(same(one, other) for one, other in zip(made, predictor.predict(images[:3], 0.02), strict=True))
 
 
-def test_a_stream_reads_no_further_than_a_batch(predictor: Predictor, pictures: list[Path]) -> None:
+def test_a_stream_reads_no_further_than_a_batch(predictor: Predictor, images: list[Path]) -> None:
     taken: list[int] = []
 
     def read():
         for number in range(100):
             taken.append(number)
-            yield read_image(pictures[0])
+            yield read_image(images[0])
 
     stream = predictor.stream(read(), batch_size=2)
     assert [isinstance(next(stream), Result) for _ in range(3)] == [True] * 3
@@ -201,7 +197,7 @@ def test_a_stream_reads_no_further_than_a_batch(predictor: Predictor, pictures: 
 
 
 def test_progress_is_shown_when_asked_for(
-    predictor: Predictor, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[tuple[str, int | None]] = []
 
@@ -210,21 +206,21 @@ def test_progress_is_shown_when_asked_for(
         return items
 
     monkeypatch.setattr("detkit.predictor.track", track)
-    predictor.predict(pictures[:2])
+    predictor.predict(images[:2])
     assert shown == []
-    predictor.predict(pictures[:2], progress=True)
-    predictor.predict(iter(pictures[:2]), progress=True)
+    predictor.predict(images[:2], progress=True)
+    predictor.predict(iter(images[:2]), progress=True)
     assert shown == [("detecting", 2), ("detecting", None)]
 
 
-def test_pictures_of_odd_shapes(predictor: Predictor) -> None:
+def test_images_of_odd_shapes(predictor: Predictor) -> None:
     for size in ((1, 1), (1, 300), (300, 1)):
         found = predictor.predict(np.full((*size, 3), 99, np.uint8), min_score=0)
         assert found.size == size and (found.boxes[:, 2:] <= torch.tensor(size[::-1]) + 1e-3).all()
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (np.zeros((8, 8, 4), np.uint8), r"array \(8, 8, 4\)"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), r"tensor \(2, 3, 8, 8\)"),
@@ -235,13 +231,13 @@ def test_pictures_of_odd_shapes(predictor: Predictor) -> None:
         ("http://127.0.0.1:1/a.jpg", "^http://127.0.0.1:1/a.jpg: cannot be fetched"),
     ],
 )
-def test_what_is_no_picture(predictor: Predictor, picture: object, message: str) -> None:
+def test_what_is_no_image(predictor: Predictor, image: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        predictor.predict(picture)
+        predictor.predict(image)
 
 
-def test_files_that_are_no_picture(predictor: Predictor, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no picture")
+def test_files_that_are_no_image(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no image")
     for name in ("text.jpg", "missing.jpg"):
         with pytest.raises(ImageError, match=name):
             predictor.predict(tmp_path / name)

@@ -1,4 +1,4 @@
-"""What was found in a picture, given to a loop, a picture, and the files of other tools."""
+"""What was found in an image, given to a loop, an image, and the files of other tools."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from PIL import Image
 
 from detkit.data.formats.voc_xml import parse_annotation
 from detkit.data.io.images import ImageError
-from detkit.results import Result, write_picture
+from detkit.results import Result, write_image
 from detkit.structures import Detections
 
 CLASSES = ("ant", "bee & <fly>")
@@ -77,13 +77,13 @@ def test_saving(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "drawn.jpg")).shape == (30, 40, 3)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["drawn.jpg", "drawn.png"]
     for name in ("drawn", "drawn.xyz"):
-        with pytest.raises(ValueError, match="is no format of pictures"):
+        with pytest.raises(ValueError, match="is no format of images"):
             found.save(tmp_path / name)
     with pytest.raises(OSError):
         found.save(tmp_path / "missing" / "drawn.png")
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 
@@ -93,7 +93,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, mon
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="no room"):
-        write_picture(target, PIXELS)
+        write_image(target, PIXELS)
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 

@@ -44,7 +44,7 @@ RPN = {
 
 @pytest.fixture(scope="module")
 def two_images(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The root of a data set whose split "two" has two of the pictures, and a file of proposals for them."""
+    """The root of a data set whose split "two" has two of the images, and a file of proposals for them."""
     root = tmp_path_factory.mktemp("two") / voc_root.name  # a copy: others count the splits of theirs
     shutil.copytree(voc_root, root)
     (root / "ImageSets" / "Main" / "two.txt").write_text("000000\n000001\n")

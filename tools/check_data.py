@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--form", choices=("voc", "coco", "yolo"), help="default: found out")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
     parser.add_argument("--classes", metavar="A,B,C", help="allow only these; default: all names")
-    parser.add_argument("--config", type=Path, help="whose size of pictures and anchors; default: py-faster-rcnn's")
+    parser.add_argument("--config", type=Path, help="whose size of images and anchors; default: py-faster-rcnn's")
     parser.add_argument("--html", type=Path, metavar="OUT_DIR", help="also write a page with figures there")
     parser.add_argument("--all", action="store_true", help=f"list all faults; default: {SHOWN} of a kind")
     return parser.parse_args()

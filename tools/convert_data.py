@@ -15,7 +15,7 @@ EXAMPLE = """examples:
   python tools/convert_data.py data/mine --to yolo --out data/mine_yolo --link
   python tools/convert_data.py data/mine --to voc --out data/mine_voc --split "all[:80%]" "all[80%:]"
 
-Pictures are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
+Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
 that holds anything else is refused. VOC has difficult and truncated, COCO crowd and the area of outlines, YOLO none."""
 
 
@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--from", dest="form", choices=KINDS, help="the form of SRC (default: found by its files)")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
     parser.add_argument("--classes", metavar="A,B,C", help="their order (default: that of SRC)")
-    parser.add_argument("--link", action="store_true", help="hard-link pictures instead of copying them")
+    parser.add_argument("--link", action="store_true", help="hard-link images instead of copying them")
     return parser.parse_args()
 
 

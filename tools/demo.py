@@ -1,4 +1,4 @@
-"""A web page on this machine: drop a picture, choose a run, see what it finds and how long each stage takes.
+"""A web page on this machine: drop an image, choose a run, see what it finds and how long each stage takes.
 
 The page is for this machine alone, and neither loads anything from the net nor sends anything.
 """

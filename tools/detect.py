@@ -1,4 +1,4 @@
-"""Detect in pictures, films and cameras: draws the detections and writes them as JSON."""
+"""Detect in images, videos and cameras: draws the detections and writes them as JSON."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from detkit.commands.detect import Rule, Summary, claim_folder, detect_inputs, f
 from detkit.runtime.console import INTERRUPTED, run_tool
 
 EXAMPLE = """examples:
-  python tools/detect.py runs/demo pictures/ street.jpg https://example.org/dog.jpg --out found
+  python tools/detect.py runs/demo images/ street.jpg https://example.org/dog.jpg --out found
   python tools/detect.py runs/demo traffic.mp4 --out found_traffic --min-score 0.7
   python tools/detect.py runs/demo 0 --out camera     (camera 0, until Ctrl-C)"""
 
@@ -20,7 +20,7 @@ def main() -> int:
     )
     parser.add_argument("weights", type=Path, help="a run folder, or a model.pt or .safetensors")
     parser.add_argument(
-        "sources", nargs="+", help="pictures, folders of pictures, URLs of pictures, films, numbers of cameras"
+        "sources", nargs="+", help="images, folders of images, URLs of images, videos, numbers of cameras"
     )
     parser.add_argument(
         "--out",
@@ -30,7 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--min-score", type=float, default=0.5, help="least score of a detection (default 0.5)")
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU where there is one)")
-    parser.add_argument("--batch-size", type=int, default=4, help="pictures or frames at once (default 4)")
+    parser.add_argument("--batch-size", type=int, default=4, help="images or frames at once (default 4)")
     parser.add_argument("--json-only", action="store_true", help="draw nothing")
     arguments = parser.parse_args()
     if not 0 <= arguments.min_score <= 1 or arguments.batch_size < 1:
@@ -44,8 +44,8 @@ def main() -> int:
 
 def tell(summary: Summary, out: Path) -> int:
     """Print what was done, and return the exit status."""
-    frames = f" and {summary.frames} frames of films" if summary.frames else ""
-    print(f"{summary.detections} detections in {summary.pictures} pictures{frames}: {out}")
+    frames = f" and {summary.frames} frames of videos" if summary.frames else ""
+    print(f"{summary.detections} detections in {summary.images} images{frames}: {out}")
     for reason in summary.failed:
         print(f"left out: {reason}", file=sys.stderr)
     if summary.interrupted:

@@ -109,17 +109,17 @@ def score_files(arguments: argparse.Namespace, asked: list[MetricName]) -> Score
         raise ValueError("give a run or --detections, not both")
     if not arguments.data:
         raise ValueError("--detections needs the annotations it is scored against: --data DIR [--split NAME]")
-    dataset, split, has_pictures = open_annotations(arguments.data, arguments.split, arguments.form)
+    dataset, split, has_images = open_annotations(arguments.data, arguments.split, arguments.form)
     name = file_name(split)
     if files.suffix == ".json":
         folder = arguments.out or files.with_suffix("").with_name(f"{files.stem}_eval")
         return score(
             read_rows(files, dataset.ground_truth()),
-            *(dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_pictures),
+            *(dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_images),
         )
     found = read_detections(files, dataset.classes, dataset.image_ids)
     folder = arguments.out or files / "eval"
-    return score(found, dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_pictures)
+    return score(found, dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_images)
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

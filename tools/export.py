@@ -20,8 +20,8 @@ EXAMPLE = f"""examples:
   python tools/export.py runs/demo --torch-export demo.pt2
   python tools/export.py runs/demo/model.pt --safetensors demo.safetensors
 
---check detects in the pictures with the detector and with the file, and ends with status 1 where they differ by more
-than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. ONNX takes pictures as they are stored; torch.export takes them
+--check detects in the images with the detector and with the file, and ends with status 1 where they differ by more
+than {BOX_TOLERANCE} px or {SCORE_TOLERANCE} of a score. ONNX takes images as they are stored; torch.export takes them
 resized, as detkit/commands/export.py says. What goes in and comes out stands in the files, under "usage"."""
 
 
@@ -31,10 +31,10 @@ def main() -> int:
     )
     parser.add_argument("weights", type=Path, help="a model.pt or a run folder")
     form = parser.add_mutually_exclusive_group(required=True)
-    form.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="one graph from 8-bit pictures to detections")
+    form.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="one graph from 8-bit images to detections")
     form.add_argument("--torch-export", type=Path, metavar="FILE.pt2", help="the same for torch without detkit")
     form.add_argument("--safetensors", type=Path, metavar="FILE.safetensors", help="weights, config and classes")
-    parser.add_argument("--check", nargs="+", type=Path, default=[], metavar="IMAGE", help="compare on these pictures")
+    parser.add_argument("--check", nargs="+", type=Path, default=[], metavar="IMAGE", help="compare on these images")
     arguments = parser.parse_args()
     predictor = load(arguments.weights, device="cpu")
     path = arguments.onnx or arguments.torch_export or arguments.safetensors

@@ -18,9 +18,9 @@ def main() -> int:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other pictures (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other images (default: 0)")
     for split, count in COUNTS.items():
-        parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"pictures (default: {count})")
+        parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=f"images (default: {count})")
     arguments = parser.parse_args()
     write_shapes(arguments.root, arguments.seed, {split: getattr(arguments, split) for split in COUNTS})
     print(f"{arguments.root}: the shapes set of seed {arguments.seed} is there")

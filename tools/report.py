@@ -15,7 +15,7 @@ EXAMPLE = """examples:
   python tools/report.py runs/mine_seed*                      # runs of one config: mean and spread
 
 OUT gets index.html, which needs no other file, comparison.md, comparison.json and the figures as PNG; with --images
-also images/compare.html, with the pictures beside it."""
+also images/compare.html, with the images beside it."""
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, in the order of the rows")
     parser.add_argument("--split", help="split to compare (default: the newest evaluation of each run)")
     parser.add_argument("--out", type=Path, default=Path("runs/comparison"), help="(default: runs/comparison)")
-    parser.add_argument("--images", action="store_true", help="compare picture by picture, too: two or more runs")
+    parser.add_argument("--images", action="store_true", help="compare image by image, too: two or more runs")
     arguments = parser.parse_args()
     out = arguments.out.resolve()
     runs = [run for run in dict.fromkeys(arguments.runs) if run.resolve() != out]  # runs/* has the last report
@@ -35,7 +35,7 @@ def main() -> int:
     if arguments.images:
         assessments = [assess_again(run, arguments.split) for run in runs]
         names = [run.resolve().name for run in runs]
-        print(f"pictures: {write_image_comparison(arguments.out / 'images', names, assessments)}")
+        print(f"images: {write_image_comparison(arguments.out / 'images', names, assessments)}")
     return 0
 
 

@@ -34,7 +34,7 @@ def main() -> int:
         help="a YAML file of configs/, and changes to it such as train.lr=0.01; with --data the file may be left out: "
         "own_data.yaml, or own_data_cpu.yaml where there is no GPU",
     )
-    parser.add_argument("--data", type=Path, help="folder of pictures and annotations in place of the config's data")
+    parser.add_argument("--data", type=Path, help="folder of images and annotations in place of the config's data")
     parser.add_argument("--form", choices=("voc", "coco", "yolo"), help="of --data (default: found out)")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>, or runs/<config>_<data>)")
     parser.add_argument("--fresh", action="store_true", help="delete what the folder holds of an earlier run")

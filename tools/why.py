@@ -1,4 +1,4 @@
-"""Why were objects of a picture missed? Follows each through the detector and tells at which step it was lost."""
+"""Why were objects of an image missed? Follows each through the detector and tells at which step it was lost."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from detkit import load
 from detkit.commands.eval import open_dataset
 from detkit.commands.why import Why, explain_image, write
-from detkit.reports.missed import opening
+from detkit.reports.missed_objects import opening
 from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
@@ -24,15 +24,15 @@ def main() -> int:
     parser.add_argument("--split", help="split that the image is of (default: the run's test split)")
     parser.add_argument("--iou", type=float, default=0.5, help="overlap that a hit must exceed (default 0.5)")
     parser.add_argument("--min-score", type=float, default=0.05, help="least score of a detection (default 0.05)")
-    parser.add_argument("--out", type=Path, help="folder of the drawn picture and why.json (default: RUN/why/IMAGE)")
+    parser.add_argument("--out", type=Path, help="folder of the drawn image and why.json (default: RUN/why/IMAGE)")
     arguments = parser.parse_args()
     predictor = load(arguments.run)
     dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes)
     why = explain_image(predictor, dataset, arguments.image, arguments.iou, arguments.min_score)
     tell(why)
     run = arguments.run if arguments.run.is_dir() else arguments.run.parent
-    picture, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
-    print(f"picture: {picture} (found: green; missed: yellow, dashed, with the step; nearest proposal: thin)")
+    image, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
+    print(f"image: {image} (found: green; missed: yellow, dashed, with the step; nearest proposal: thin)")
     print(f"table: {table}")
     return 0
 

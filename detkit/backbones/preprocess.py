@@ -1,4 +1,4 @@
-"""From 8-bit RGB pictures to the numbers a network was trained on; belongs to the weights, so it travels with them."""
+"""From 8-bit RGB images to the numbers a network was trained on; belongs to the weights, so it travels with them."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, sizes: Tensor) -> Tensor:
-        """Images (B, 3, H, W) uint8 RGB of which the top left `sizes` (B, 2) px are picture -> (B, 3, H, W) float32."""
+        """Images (B, 3, H, W) uint8 RGB of which the top left `sizes` (B, 2) px are image -> (B, 3, H, W) float32."""
         normal = (images.float() - self.mean) / self.std
         row = torch.arange(images.shape[2], device=images.device)
         column = torch.arange(images.shape[3], device=images.device)
-        in_picture = (row < sizes[:, :1])[:, :, None] & (column < sizes[:, 1:])[:, None, :]  # (B, H, W)
-        normal = torch.where(in_picture[:, None], normal, 0.0)
+        in_image = (row < sizes[:, :1])[:, :, None] & (column < sizes[:, 1:])[:, None, :]  # (B, H, W)
+        normal = torch.where(in_image[:, None], normal, 0.0)
         return normal.flip(1) if self.bgr else normal
 
 

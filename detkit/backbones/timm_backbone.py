@@ -83,7 +83,7 @@ def timm_backbone(
 
 
 def _network(name: str, weights: str | None) -> Any:  # attributes of timm's networks are beyond a type checker
-    """timm's network without its classifier, with its weights, able to take pictures of any size if it can be."""
+    """timm's network without its classifier, with its weights, able to take images of any size if it can be."""
     try:
         import timm
     except ImportError as error:
@@ -116,7 +116,7 @@ def _check_size(name: str, network: Any, image: Tensor) -> None:
         network.eval().forward_features(image)
     except (RuntimeError, ValueError, AssertionError) as error:
         size = " x ".join(str(side) for side in network.pretrained_cfg["input_size"][1:])
-        raise _cannot(name, f"does not take pictures of any size, only of {size} px or the like ({error})") from error
+        raise _cannot(name, f"does not take images of any size, only of {size} px or the like ({error})") from error
 
 
 def _steps(name: str, network: Any, image: Tensor) -> list[Step]:

@@ -1,4 +1,4 @@
-"""What makes timm's transformers take pictures of any size: a ViT as a feature map, CoAtNet's position bias resized."""
+"""What makes timm's transformers take images of any size: a ViT as a feature map, CoAtNet's position bias resized."""
 
 from typing import Any
 

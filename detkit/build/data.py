@@ -8,7 +8,7 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.formats.forms import Form, open_form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
-from detkit.data.pipeline.loader import BatchOrder, Part, tall_pictures, train_batches
+from detkit.data.pipeline.loader import BatchOrder, Shard, aspect_groups, train_batches
 from detkit.data.synthetic.shapes import write_shapes
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
 from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
@@ -99,12 +99,12 @@ def usual_metric(data: FolderData | ShapesData) -> Literal["voc07", "coco"]:
 
 
 def build_resize(config: Config) -> Resize:
-    """The size pictures are brought to before anything else; R-CNN cuts its regions from the stored picture."""
+    """The size images are brought to before anything else; R-CNN cuts its regions from the stored image."""
     as_stored = config.model.kind == "rcnn"
     return Resize(None if as_stored else config.data.short_side, config.data.long_side)
 
 
-def build_batches(config: Config, dataset: DetectionDataset, part: Part) -> Callable[[range], Iterable[Batch]]:
+def build_batches(config: Config, dataset: DetectionDataset, part: Shard) -> Callable[[range], Iterable[Batch]]:
     """The training batches of given steps, for one process."""
     data, train = config.data, config.train
     if train.batch_size % (part.count * part.accumulate):
@@ -112,7 +112,7 @@ def build_batches(config: Config, dataset: DetectionDataset, part: Part) -> Call
             f"train.batch_size {train.batch_size} cannot be shared by {part.count} processes in {part.accumulate} "
             "parts each: make it a multiple of processes x train.accumulate"
         )
-    tall = tall_pictures(dataset) if data.group_by_aspect else [False] * len(dataset)
+    tall = aspect_groups(dataset) if data.group_by_aspect else [False] * len(dataset)
     order = BatchOrder(tall, train.batch_size, train.seed)
     augmentation = Augmentation(**data.augment.model_dump())
     transform = TrainTransform(build_resize(config), augmentation)

@@ -27,20 +27,20 @@ from detkit.config.schema import Config, TestTime
 from detkit.config.models import (
     RCNN,
     AnyPool,
-    CornerAlignSection,
-    EdgeBoxesSection,
+    CornerAlignConfig,
+    EdgeBoxesConfig,
     FasterRCNN,
     FastRCNN,
-    HeadSection,
+    HeadConfig,
     NoC,
-    RoIAlignSection,
-    RoICropSection,
-    RoIMaxPoolSection,
-    RPNSection,
+    RoIAlignConfig,
+    RoICropConfig,
+    RoIMaxPoolConfig,
+    RPNConfig,
     Scales,
-    SelectiveSearchSection,
+    SelectiveSearchConfig,
     SPPNet,
-    SVMSection,
+    SVMConfig,
 )
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
@@ -150,7 +150,7 @@ def map_shape(config: Config) -> tuple[int, int]:
     return backbone.channels, backbone.stride
 
 
-def build_svm_rule(svm: SVMSection, seed: int) -> SVMRule:
+def build_svm_rule(svm: SVMConfig, seed: int) -> SVMRule:
     return SVMRule(
         C=svm.c,
         positive_weight=svm.positive_weight,
@@ -162,19 +162,19 @@ def build_svm_rule(svm: SVMSection, seed: int) -> SVMRule:
 
 
 def scale_factors(config: Config) -> tuple[float, ...]:
-    """Sizes of the pictures the convolutions are applied to, as factors on the batch's; (1,) without scales."""
+    """Sizes of the images the convolutions are applied to, as factors on the batch's; (1,) without scales."""
     scales = None if isinstance(config.model, RCNN) else config.model.scales
     return (1.0,) if scales is None else tuple(sorted(side / config.data.short_side for side in scales.sides))
 
 
-def build_proposer(section: SelectiveSearchSection | EdgeBoxesSection) -> tuple[str, Proposer]:
+def build_proposer(section: SelectiveSearchConfig | EdgeBoxesConfig) -> tuple[str, Proposer]:
     """The method's name, as it stands in files of its proposals, and the method."""
     match section:
-        case SelectiveSearchSection(mode=mode):
+        case SelectiveSearchConfig(mode=mode):
             from detkit.proposals.selective_search import selective_search  # numba takes a second to import
 
             return f"selective_search_{mode}", partial(selective_search, mode=mode)
-        case EdgeBoxesSection(forest=forest):
+        case EdgeBoxesConfig(forest=forest):
             from detkit.proposals.edge_boxes import EdgeBoxesRule, edge_boxes
             from detkit.proposals.edge_map import GradientEdges
             from detkit.proposals.structured_forest import StructuredForest
@@ -187,13 +187,13 @@ def build_proposer(section: SelectiveSearchSection | EdgeBoxesSection) -> tuple[
 def build_pool(section: AnyPool, backbone: Backbone) -> RegionPool:
     size = section.size or backbone.pool_size
     match section:
-        case RoIMaxPoolSection():
+        case RoIMaxPoolConfig():
             return RoIMaxPool(size, backbone.stride, backbone.offset, section.rounds)
-        case RoIAlignSection():
+        case RoIAlignConfig():
             return RoIAlign(size, backbone.stride, section.sampling, backbone.offset, section.pixel_centers)
-        case RoICropSection():
+        case RoICropConfig():
             return RoICrop(size, backbone.stride, section.max_pool, backbone.offset)
-        case CornerAlignSection():
+        case CornerAlignConfig():
             return CornerAlign(size, backbone.stride, backbone.offset)
 
 
@@ -215,7 +215,7 @@ def _noc(section: NoC, channels: int, cells: int) -> nn.Sequential:
     return noc(channels, cells, section.convs, section.conv_channels, section.fcs, section.fc_dim, section.dropout)
 
 
-def _rpn(rpn: RPNSection, backbone: Backbone, inclusive: bool) -> RPN:
+def _rpn(rpn: RPNConfig, backbone: Backbone, inclusive: bool) -> RPN:
     return RPN(
         backbone.channels,
         rpn.channels,
@@ -243,7 +243,7 @@ def _crop_head(model: RCNN, backbone: Backbone, num_classes: int) -> RoIHead:
 
 
 def _head(
-    head: HeadSection,
+    head: HeadConfig,
     pool: RegionPool,
     tail: nn.Module,
     tail_dim: int,

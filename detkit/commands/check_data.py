@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from detkit.build.data import build_resize
-from detkit.config.data import Pictures
-from detkit.config.models import FasterRCNN, RPNSection
+from detkit.config.data import ImageConfig
+from detkit.config.models import FasterRCNN, RPNConfig
 from detkit.config.schema import Config
 from detkit.data.faults import Fault
 from detkit.data.formats.forms import Form, parse_split, roles
@@ -25,7 +25,7 @@ from detkit.data.validation.check_report import CheckReport, fault_lines, in_ord
 from detkit.data.validation.checked_split import CheckedSplit
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, learned_boxes, measure
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
-from detkit.evaluation.voc import evaluate, pairwise_overlap
+from detkit.evaluation.voc import elementwise_iou, evaluate
 from detkit.ops.anchors import placed_anchors
 from detkit.structures import Detections, Target
 
@@ -75,7 +75,7 @@ class DataCheck:
 
 
 def check(form: Form, splits: Sequence[str], classes: Sequence[str] | None, config: Config | None = None) -> DataCheck:
-    """As check_data, with the statistics and perfect scores; pictures and anchors are those of `config`.
+    """As check_data, with the statistics and perfect scores; images and anchors are those of `config`.
 
     Without a config, or where its detector has no anchors, they are those of py-faster-rcnn.
     """
@@ -89,16 +89,16 @@ def check(form: Form, splits: Sequence[str], classes: Sequence[str] | None, conf
 
 
 def frame_of(config: Config | None) -> Frame:
-    defaults = Pictures()
+    defaults = ImageConfig()
     resize = Resize(defaults.short_side, defaults.long_side) if config is None else build_resize(config)
     model = None if config is None else config.model
-    rpn = model.rpn if isinstance(model, FasterRCNN) else RPNSection()
+    rpn = model.rpn if isinstance(model, FasterRCNN) else RPNConfig()
     cell = placed_anchors(rpn.sizes, rpn.ratios, rpn.anchors, STRIDE).numpy().astype(np.float64)
     return Frame(resize, rpn.sizes, rpn.ratios, cell, STRIDE, rpn.across_border)
 
 
 def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
-    """The scores of a detector that finds each object inside its picture exactly; and why some are not found."""
+    """The scores of a detector that finds each object inside its image exactly; and why some are not found."""
     is_known: Bools = np.all(split.truth.sizes > 0, axis=1)
     known_rows = np.flatnonzero(is_known[split.truth.image_index])  # in split.truth
     truth = with_images(split.truth, is_known)
@@ -111,7 +111,7 @@ def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
     starts = np.searchsorted(truth.image_index[learned_rows], np.arange(len(truth)))
     found_voc = np.zeros(len(truth.objects), dtype=np.bool_)
     for result in voc.classes.values():
-        hits = np.flatnonzero(result.is_hit)
+        hits = np.flatnonzero(result.is_tp)
         found_voc[learned_rows[starts[result.image_index[hits]] + result.object_index[hits]]] = True
 
     matches = match_coco(detections, truth)
@@ -134,15 +134,15 @@ def _as_detections(target: Target) -> Detections:
 
 
 def _why_lost(truth: GroundTruth, row: int, boxes: Floats, found_coco: Ints) -> str:
-    """`boxes` (M, 4) are the objects' inside their pictures, `found_coco` (M,) thresholds at which each is found."""
+    """`boxes` (M, 4) are the objects' inside their images, `found_coco` (M,) thresholds at which each is found."""
     width, height = truth.objects.xywh[row, 2:].tolist()
     if width <= 0 or height <= 0:
         return f"has no area ({width:g} x {height:g} px); mend or remove it"
     if not (boxes[row, :2] < boxes[row, 2:]).all():
-        return "lies outside its picture; mend or remove it"
-    inside = float(pairwise_overlap(boxes[row], truth.objects.boxes[row]))
+        return "lies outside its image; mend or remove it"
+    inside = float(elementwise_iou(boxes[row], truth.objects.boxes[row]))
     if inside < IOUS[-1]:
-        return f"reaches beyond its picture: what is inside overlaps it by IoU {inside:.2f}; cut it to the picture"
+        return f"reaches beyond its image: what is inside overlaps it by IoU {inside:.2f}; cut it to the image"
     if found_coco[row] == len(IOUS):
         return "is one with another object of its class and box: VOC's rules let only one of the two be found"
     image, label = truth.image_index[row], truth.objects.labels[row]

@@ -1,4 +1,4 @@
-"""A data set of any form written anew in another, pictures included."""
+"""A data set of any form written anew in another, images included."""
 
 import json
 import os
@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 
 import cv2
 
+from detkit.config.data import FormName
 from detkit.data.faults import OnWarning
-from detkit.data.formats.forms import WHOLE, Form, Kind, open_form, parse_split
+from detkit.data.formats.forms import WHOLE, Form, open_form, parse_split
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.writers import (
-    Picture,
+    AnnotatedImage,
+    image_folder,
     losses,
-    picture_folder,
     write_coco_split,
     write_voc_split,
     write_yolo_file,
@@ -39,14 +40,14 @@ _SUFFIX_OF = {
     "GIF": ".gif",
 }
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
-_QUALITY = 95  # of JPEG pictures that are written anew
+_QUALITY = 95  # of JPEG images that are written anew
 
-_Key = tuple[Path, str]  # a picture and its id
+_Key = tuple[Path, str]  # an image and its id
 
 
 @dataclass(frozen=True)
 class _Target:
-    """How a picture is written."""
+    """How an image is written."""
 
     name: str
     is_grey: bool
@@ -54,11 +55,11 @@ class _Target:
 
 
 def convert(
-    form: Form, kind: Kind, out: Path, classes: Sequence[str] | None, link: bool, on_warning: OnWarning
+    form: Form, kind: FormName, out: Path, classes: Sequence[str] | None, link: bool, on_warning: OnWarning
 ) -> tuple[str, ...]:
     """Write all splits of `form` to `out` in the form `kind`; returns lines on what was written, changed and lost.
 
-    Pictures are copied, or hard-linked; `out` is there in full or not at all. Raises what opening the data set raises,
+    Images are copied, or hard-linked; `out` is there in full or not at all. Raises what opening the data set raises,
     and ValueError for an `out` that holds anything but an earlier conversion.
     """
     _check_out(form.root, out)
@@ -71,7 +72,7 @@ def convert(
         partial = Path(scratch) / out.name
         partial.mkdir()
         for split, dataset in datasets.items():
-            _place_pictures(dataset, targets, partial / picture_folder(kind, split), link, f"converting {split}")
+            _place_images(dataset, targets, partial / image_folder(kind, split), link, f"converting {split}")
             _write_objects(partial, kind, split, dataset, targets, numbers)
         if kind == "yolo":
             write_yolo_file(partial, names, next(iter(datasets.values())).classes)
@@ -96,7 +97,7 @@ def _check_out(root: Path, out: Path) -> None:
         raise ValueError(f"{out}: files were added to this conversion or taken away; delete it or choose another")
 
 
-def _mark(folder: Path, form: Form, kind: Kind) -> None:
+def _mark(folder: Path, form: Form, kind: FormName) -> None:
     content: dict[str, object] = {"from": str(form.root), "form": form.kind, "splits": form.splits, "to": kind}
     content["files"] = _count_files(folder) + 1  # this one too
     (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -140,7 +141,7 @@ def _keys(dataset: ListedDataset) -> Iterator[_Key]:
 
 
 def _targets(datasets: Mapping[str, ListedDataset]) -> dict[_Key, _Target]:
-    """Names are those of the files, made safe and unique: forms know a picture by its name without suffix."""
+    """Names are those of the files, made safe and unique: forms know an image by its name without suffix."""
     targets: dict[_Key, _Target] = {}
     taken: set[str] = set()
     for split, dataset in datasets.items():
@@ -168,7 +169,7 @@ def _target(path: Path, size: Size, taken: set[str]) -> _Target:
 
 
 def _image_numbers(datasets: Mapping[str, ListedDataset]) -> dict[_Key, int]:
-    """COCO's id of each picture: as it was, else counted from 1 where two pictures of different splits share one."""
+    """COCO's id of each image: as it was, else counted from 1 where two images of different splits share one."""
     numbers: dict[_Key, int] = {}
     for dataset in datasets.values():
         numbers.update(zip(_keys(dataset), dataset.ground_truth().image_numbers, strict=True))
@@ -177,7 +178,7 @@ def _image_numbers(datasets: Mapping[str, ListedDataset]) -> dict[_Key, int]:
     return numbers
 
 
-def _place_pictures(
+def _place_images(
     dataset: ListedDataset, targets: Mapping[_Key, _Target], folder: Path, link: bool, label: str
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -212,33 +213,33 @@ def _link(source: Path, path: Path) -> None:
 
 def _write_objects(
     root: Path,
-    kind: Kind,
+    kind: FormName,
     split: str,
     dataset: ListedDataset,
     targets: Mapping[_Key, _Target],
     numbers: Mapping[_Key, int],
 ) -> None:
     truth = dataset.ground_truth()
-    pictures = [
-        Picture(targets[key].name, dataset.size(i), targets[key].is_grey, numbers[key], truth.of_image(i))
+    images = [
+        AnnotatedImage(targets[key].name, dataset.size(i), targets[key].is_grey, numbers[key], truth.of_image(i))
         for i, key in enumerate(_keys(dataset))
     ]
     match kind:
         case "voc":
-            write_voc_split(root, split, truth.classes, pictures)
+            write_voc_split(root, split, truth.classes, images)
         case "coco":
-            write_coco_split(root, split, truth.classes, truth.category_numbers, pictures)
+            write_coco_split(root, split, truth.classes, truth.category_numbers, images)
         case "yolo":
-            write_yolo_split(root, split, pictures)
+            write_yolo_split(root, split, images)
 
 
 def _told(
-    form: Form, kind: Kind, out: Path, datasets: Mapping[str, ListedDataset], targets: Mapping[_Key, _Target]
+    form: Form, kind: FormName, out: Path, datasets: Mapping[str, ListedDataset], targets: Mapping[_Key, _Target]
 ) -> Iterator[str]:
     changes: dict[str, int] = {}
     for split, dataset in datasets.items():
         truth = dataset.ground_truth()
-        yield f"{split}: {len(dataset):,} pictures, {len(truth.objects):,} objects"
+        yield f"{split}: {len(dataset):,} images, {len(truth.objects):,} objects"
         for change, count in losses(truth, form.kind, kind):
             changes[change] = changes.get(change, 0) + count
     yield from (f"{count:,} objects {change}" for change, count in changes.items() if count)
@@ -248,7 +249,7 @@ def _told(
     anew = sum(target.anew for target in targets.values())
     if anew:
         yield (
-            f"{anew:,} pictures are written anew (JPEG of quality {_QUALITY}, others as PNG): their EXIF orientation "
+            f"{anew:,} images are written anew (JPEG of quality {_QUALITY}, others as PNG): their EXIF orientation "
             "turns them out of the frame of their boxes"
         )
     yield f"{out}: {form.root} in {kind.upper()} form"

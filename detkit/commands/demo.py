@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detkit.data.io.pictures import OpenPicture, Pixels, open_picture
+from detkit.data.io.image_sources import OpenImage, Pixels, open_image
 from detkit.data.pipeline.loader import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.evaluation.speed import StageClock
@@ -27,7 +27,7 @@ from detkit.structures import Detections, Sample
 
 LEAST_SCORE = 0.01  # of detections that are kept, so that the threshold can be moved without detecting again
 MAX_PROPOSALS = 300
-DRAWN_SIDE = 900  # px: smaller pictures are enlarged before boxes are drawn, or the letters would be coarse
+DRAWN_SIDE = 900  # px: smaller images are enlarged before boxes are drawn, or the letters would be coarse
 ADDRESS = "127.0.0.1"
 INSTALL = 'pip install "detkit[demo]"'
 
@@ -47,15 +47,15 @@ _STYLE = """
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """A picture and what a detector made of it."""
+class Analysis:
+    """An image and what a detector made of it."""
 
     predictor: Predictor
-    picture: OpenPicture
+    image: OpenImage
     sample: Sample
     found: Detections  # of at least LEAST_SCORE
     stages: dict[str, float]  # ms
-    proposals: Tensor | None = None  # (N, 4) px of the picture, best first; None: not asked for yet
+    proposals: Tensor | None = None  # (N, 4) px of the image, best first; None: not asked for yet
 
 
 class Models:
@@ -93,19 +93,19 @@ def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda one: one[1].stat().st_mtime, reverse=True))
 
 
-def look(predictor: Predictor, path: Path) -> Look:
-    """Detect in a picture file, and time the stages. Raises ValueError for what is no picture."""
+def analyse(predictor: Predictor, path: Path) -> Analysis:
+    """Detect in an image file, and time the stages. Raises ValueError for what is no image."""
     clock = StageClock(predictor.device)
     with clock("decode"):
-        picture = open_picture(path)
-    sample = predictor.sample(picture, clock)
+        image = open_image(path)
+    sample = predictor.sample(image, clock)
     [found] = predictor.detect([sample], LEAST_SCORE, clock)
     stages = {stage: times["mean"] for stage, times in clock.summary().items()}
-    return Look(predictor, picture, sample, found, stages)
+    return Analysis(predictor, image, sample, found, stages)
 
 
 @torch.no_grad()
-def with_proposals(seen: Look) -> Look:
+def with_proposals(seen: Analysis) -> Analysis:
     """With the boxes that the detector looked into. An RPN is asked once more: detecting does not keep them."""
     if seen.proposals is not None:
         return seen
@@ -119,9 +119,9 @@ def with_proposals(seen: Look) -> Look:
     return replace(seen, proposals=(boxes[0, real[0]] * scale.to(boxes.dtype)).cpu())
 
 
-def draw(seen: Look, min_score: float, num_proposals: int) -> Pixels:
-    """The picture with its detections, and with the best proposals as thin boxes beneath them."""
-    pixels, found = seen.picture.pixels, seen.found
+def draw(seen: Analysis, min_score: float, num_proposals: int) -> Pixels:
+    """The image with its detections, and with the best proposals as thin boxes beneath them."""
+    pixels, found = seen.image.pixels, seen.found
     factor = max(1.0, DRAWN_SIDE / max(pixels.shape[:2]))
     canvas = np.asarray(cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
     if num_proposals and seen.proposals is not None:
@@ -139,7 +139,7 @@ def _draw_thin(canvas: Pixels, boxes: Tensor) -> Pixels:
     return canvas
 
 
-def table(seen: Look, min_score: float) -> list[list[str | float]]:
+def table(seen: Analysis, min_score: float) -> list[list[str | float]]:
     """Rows of the detections of at least `min_score`: class, score, x1, y1, x2, y2."""
     found, classes = seen.found, seen.predictor.classes
     rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
@@ -150,10 +150,10 @@ def table(seen: Look, min_score: float) -> list[list[str | float]]:
     ]
 
 
-def in_words(seen: Look, min_score: float, num_proposals: int) -> str:
+def in_words(seen: Analysis, min_score: float, num_proposals: int) -> str:
     """What is shown and what is not, as Markdown."""
     shown = int((seen.found.scores >= min_score).sum())
-    height, width = seen.picture.size
+    height, width = seen.image.size
     text = f"**{shown}** detection{'' if shown == 1 else 's'} of at least {min_score:.2f} in {width} x {height} px, "
     text += f"{len(seen.found) - shown} more of at least {LEAST_SCORE}."
     if num_proposals and seen.proposals is not None:
@@ -172,7 +172,7 @@ def stages_html(stages: Mapping[str, float]) -> str:
         for stage, ms in stages.items()
     )
     total_row = f'<tr><td><b>in all</b></td><td class="number"><b>{total:,.1f} ms</b></td><td></td></tr>'
-    title = "Time of each stage; the first picture of a run takes longer"
+    title = "Time of each stage; the first image of a run takes longer"
     return f'<div class="stages">{title}<table>{rows}{total_row}</table></div>'
 
 
@@ -193,13 +193,13 @@ def build_page(models: Models) -> Any:
     def told(error: Exception) -> Exception:
         return gr.Error(escape(str(error)), duration=None)  # type: ignore[no-any-return]
 
-    def detect(path: str | None, run: str) -> Look | None:
+    def detect(path: str | None, run: str) -> Analysis | None:
         try:
-            return None if path is None else look(models.get(run), Path(path))
+            return None if path is None else analyse(models.get(run), Path(path))
         except (ValueError, OSError) as error:
             raise told(error) from error
 
-    def show(seen: Look | None, min_score: float, want_proposals: bool, num_proposals: int) -> tuple[Any, ...]:
+    def show(seen: Analysis | None, min_score: float, want_proposals: bool, num_proposals: int) -> tuple[Any, ...]:
         if seen is None:
             return None, None, [], "", ""
         seen = with_proposals(seen) if want_proposals else seen
@@ -208,12 +208,12 @@ def build_page(models: Models) -> Any:
         return seen, drawn, rows, in_words(seen, min_score, count), stages_html(seen.stages)
 
     with gr.Blocks(title="detkit", analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        gr.Markdown("## detkit\nDrop a picture and see what a detector finds. All of it stays on this machine.")
+        gr.Markdown("## detkit\nDrop an image and see what a detector finds. All of it stays on this machine.")
         seen = gr.State(None)
         with gr.Row():
             with gr.Column(scale=2):
-                picture = gr.Image(
-                    label="Picture", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300
+                image = gr.Image(
+                    label="Image", type="filepath", image_mode=None, sources=["upload", "clipboard"], height=300
                 )
                 run = gr.Dropdown(list(models.runs), label="Run", info="the newest first")
                 min_score = gr.Slider(LEAST_SCORE, 1, 0.5, step=0.01, label="Least score")
@@ -234,7 +234,7 @@ def build_page(models: Models) -> Any:
                 stages = gr.HTML()
         inputs, outputs = [seen, min_score, want_proposals, num_proposals], [seen, drawn, rows, words, stages]
         gr.on(
-            [picture.change, run.change], detect, [picture, run], seen, api_name="detect", concurrency_id="detector"
+            [image.change, run.change], detect, [image, run], seen, api_name="detect", concurrency_id="detector"
         ).success(show, inputs, outputs, api_visibility="private", concurrency_id="detector")
         gr.on(
             [min_score.change, want_proposals.change, num_proposals.change],

@@ -1,6 +1,6 @@
-"""Detecting in pictures, films and cameras, and what is written of it: what tools/detect.py does.
+"""Detecting in images, videos and cameras, and what is written of it: what tools/detect.py does.
 
-The folder holds one drawn picture or film an input, and detections.json, which lists all files that are this tool's:
+The folder holds one drawn image or video an input, and detections.json, which lists all files that are this tool's:
 what it does not list is somebody else's and is never touched.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from detkit.data.io.pictures import OpenPicture, is_address, open_picture, pictures_below
-from detkit.data.io.video import VIDEO_SUFFIXES, Film, FilmWriter, open_film
+from detkit.data.io.image_sources import OpenImage, images_below, is_address, open_image
+from detkit.data.io.video import VIDEO_SUFFIXES, Video, VideoWriter, open_video
 from detkit.predictor import Predictor, in_groups
-from detkit.results import Result, write_picture
+from detkit.results import Result, write_image
 from detkit.runtime.console import track
 from detkit.runtime.interrupt import StopRequest, stop_between_steps
 from detkit.runtime.whole_file import PARTIAL, written_whole
@@ -29,8 +29,8 @@ _NOT_FOR_NAMES = re.compile(r"[^\w.-]+")
 class Input:
     """One thing to detect in, and the name of the file that shows what was found there."""
 
-    source: str | Path | int  # path or address of a picture, path of a film, number of a camera
-    is_film: bool
+    source: str | Path | int  # path or address of an image, path of a video, number of a camera
+    is_video: bool
     output: str
 
 
@@ -43,7 +43,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Summary:
-    pictures: int
+    images: int
     frames: int
     detections: int
     failed: tuple[str, ...]  # one line each
@@ -51,16 +51,16 @@ class Summary:
 
 
 def find_inputs(sources: Sequence[str], out: Path) -> list[Input]:
-    """Files, folders of pictures, web addresses of pictures and numbers of cameras; nothing that lies in `out`.
+    """Files, folders of images, web addresses of images and numbers of cameras; nothing that lies in `out`.
 
-    Raises ValueError for a path that is not there, and a folder without pictures.
+    Raises ValueError for a path that is not there, and a folder without images.
     """
     inputs: list[Input] = []
     taken: set[str] = set()
     for source in [one for text in sources for one in _expanded(text, out)]:
-        is_film = isinstance(source, int) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
-        output = _free_name(_stem(source), ".mp4" if is_film else ".jpg", taken)
-        inputs.append(Input(source, is_film, output))
+        is_video = isinstance(source, int) or (isinstance(source, Path) and source.suffix.lower() in VIDEO_SUFFIXES)
+        output = _free_name(_stem(source), ".mp4" if is_video else ".jpg", taken)
+        inputs.append(Input(source, is_video, output))
     return inputs
 
 
@@ -74,9 +74,9 @@ def _expanded(text: str, out: Path) -> Sequence[str | Path | int]:
         raise ValueError(f"{text}: no such file or folder")
     if not path.is_dir():
         return [path]
-    inside = [p for p in pictures_below(path) if not p.absolute().is_relative_to(out.absolute())]
+    inside = [p for p in images_below(path) if not p.absolute().is_relative_to(out.absolute())]
     if not inside:
-        raise ValueError(f"{text}: all pictures in it lie in {out}, where the drawn ones go; name another --out")
+        raise ValueError(f"{text}: all images in it lie in {out}, where the drawn ones go; name another --out")
     return inside
 
 
@@ -88,7 +88,7 @@ def _stem(source: str | Path | int) -> str:
             return source.stem
         case _:
             name = Path(unquote(urlsplit(source).path)).stem
-            return _NOT_FOR_NAMES.sub("_", name)[:100].strip("._") or "picture"
+            return _NOT_FOR_NAMES.sub("_", name)[:100].strip("._") or "image"
 
 
 def _free_name(stem: str, suffix: str, taken: set[str]) -> str:
@@ -125,10 +125,10 @@ def _listed_files(table: Path) -> set[str]:
 
 
 def detect_inputs(predictor: Predictor, inputs: Sequence[Input], out: Path, rule: Rule) -> Summary:
-    """Detect in all inputs, films after pictures, and write what is found to `out`, claimed before.
+    """Detect in all inputs, videos after images, and write what is found to `out`, claimed before.
 
     An input that cannot be read is left out and named in the summary. Ctrl-C ends a camera, and the work before the
-    next batch of pictures or frames elsewhere; what was found so far is written whole either way.
+    next batch of images or frames elsewhere; what was found so far is written whole either way.
     """
     table: dict[str, Any] = {
         "made_by": "tools/detect.py",
@@ -136,26 +136,26 @@ def detect_inputs(predictor: Predictor, inputs: Sequence[Input], out: Path, rule
         "min_score": rule.min_score,
         "classes": predictor.classes,
         "files": [one.output for one in inputs],
-        "pictures": [],
-        "films": [],
+        "images": [],
+        "videos": [],
         "failed": [],
     }
     _write_table(out / TABLE, table)
     failed: list[str] = table["failed"]
     try:
-        interrupted = _detect_pictures(predictor, [i for i in inputs if not i.is_film], out, rule, table)
+        interrupted = _detect_images(predictor, [i for i in inputs if not i.is_video], out, rule, table)
         for one in inputs:
-            if one.is_film and not interrupted:
-                stopped = _detect_film(predictor, one, out, rule, table)
+            if one.is_video and not interrupted:
+                stopped = _detect_video(predictor, one, out, rule, table)
                 interrupted = stopped and isinstance(one.source, Path)  # a camera has no other end
         table["complete"] = not interrupted
     finally:
         _write_table(out / TABLE, table)
-    frames = [frame for film in table["films"] for frame in film["frames"]]
+    frames = [frame for video in table["videos"] for frame in video["frames"]]
     return Summary(
-        len(table["pictures"]),
+        len(table["images"]),
         len(frames),
-        sum(len(row["detections"]) for row in [*table["pictures"], *frames]),
+        sum(len(row["detections"]) for row in [*table["images"], *frames]),
         tuple(failed),
         interrupted,
     )
@@ -166,57 +166,55 @@ def _write_table(path: Path, table: dict[str, Any]) -> None:
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
-def _detect_pictures(
-    predictor: Predictor, inputs: Sequence[Input], out: Path, rule: Rule, table: dict[str, Any]
-) -> bool:
-    """Whether it was stopped before the last picture."""
+def _detect_images(predictor: Predictor, inputs: Sequence[Input], out: Path, rule: Rule, table: dict[str, Any]) -> bool:
+    """Whether it was stopped before the last image."""
     with stop_between_steps(True) as stop:
         opened = track(_opened(inputs, table["failed"], stop), "detecting", len(inputs))
         for group in in_groups(opened, rule.batch_size):
-            results = predictor.look([picture for _, picture in group], rule.min_score)
-            for (one, picture), result in zip(group, results, strict=True):
+            results = predictor.predict_batch([image for _, image in group], rule.min_score)
+            for (one, image), result in zip(group, results, strict=True):
                 if rule.draw:
-                    write_picture(out / one.output, result.draw(picture.pixels))
-                table["pictures"].append(result.to_dict() | {"drawn": one.output if rule.draw else None})
-        return stop.asked and len(table["pictures"]) + len(table["failed"]) < len(inputs)
+                    write_image(out / one.output, result.draw(image.pixels))
+                table["images"].append(result.to_dict() | {"drawn": one.output if rule.draw else None})
+        return stop.asked and len(table["images"]) + len(table["failed"]) < len(inputs)
 
 
-def _opened(inputs: Sequence[Input], failed: list[str], stop: StopRequest) -> Iterator[tuple[Input, OpenPicture]]:
-    """The pictures that can be read; what is wrong with the others goes to `failed`."""
+def _opened(inputs: Sequence[Input], failed: list[str], stop: StopRequest) -> Iterator[tuple[Input, OpenImage]]:
+    """The images that can be read; what is wrong with the others goes to `failed`."""
     for one in inputs:
         if stop.asked:
             return
         assert not isinstance(one.source, int)
         try:
-            yield one, open_picture(one.source)
+            yield one, open_image(one.source)
         except ValueError as error:
             failed.append(str(error))
 
 
-def _detect_film(predictor: Predictor, one: Input, out: Path, rule: Rule, table: dict[str, Any]) -> bool:
-    """Whether it was stopped before the last frame. A film that cannot be read goes to the table's failures."""
+def _detect_video(predictor: Predictor, one: Input, out: Path, rule: Rule, table: dict[str, Any]) -> bool:
+    """Whether it was stopped before the last frame. A video that cannot be read goes to the table's failures."""
     assert not isinstance(one.source, str)
     with ExitStack() as stack:
         try:
-            film = stack.enter_context(open_film(one.source))
+            video = stack.enter_context(open_video(one.source))
         except ValueError as error:
             table["failed"].append(str(error))
             return False
-        writer = stack.enter_context(FilmWriter(out / one.output, film.size, film.fps)) if rule.draw else None
-        height, width = film.size
-        row: dict[str, Any] = {"file": film.name, "size": {"height": height, "width": width}, "fps": film.fps}
-        table["films"].append(row | {"drawn": one.output if rule.draw else None, "frames": (frames := [])})
+        writer = stack.enter_context(VideoWriter(out / one.output, video.size, video.fps)) if rule.draw else None
+        height, width = video.size
+        row: dict[str, Any] = {"file": video.name, "size": {"height": height, "width": width}, "fps": video.fps}
+        table["videos"].append(row | {"drawn": one.output if rule.draw else None, "frames": (frames := [])})
         stop = stack.enter_context(stop_between_steps(True))
-        for number, result in enumerate(_in_frames(predictor, film, rule, stop)):
+        for number, result in enumerate(_in_frames(predictor, video, rule, stop)):
             found = result.to_dict()["detections"]
-            frames.append({"frame": number, "seconds": round(number / film.fps, 3), "detections": found})
+            frames.append({"frame": number, "seconds": round(number / video.fps, 3), "detections": found})
             if writer is not None:
                 writer.write(result.draw())
         return stop.asked
 
 
-def _in_frames(predictor: Predictor, film: Film, rule: Rule, stop: StopRequest) -> Iterator[Result]:
-    for group in in_groups(track(film.frames, film.name, film.num_frames), rule.batch_size):
-        yield from predictor.look([OpenPicture(film.name, frame, frame) for frame in group], rule.min_score)
+def _in_frames(predictor: Predictor, video: Video, rule: Rule, stop: StopRequest) -> Iterator[Result]:
+    for group in in_groups(track(video.frames, video.name, video.num_frames), rule.batch_size):
+        yield from predictor.predict_batch([OpenImage(video.name, frame, frame) for frame in group], rule.min_score)
         if stop.asked:
             return

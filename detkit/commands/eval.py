@@ -73,7 +73,7 @@ def open_dataset(
 def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
     """Detections of every image, one image at a time, and how long each stage took.
 
-    "fps" counts from a decoded picture to its boxes; decoding is given beside it.
+    "fps" counts from a decoded image to its boxes; decoding is given beside it.
     """
     clock = StageClock(predictor.device)
     resize = predictor.resize
@@ -105,11 +105,11 @@ def score(
     split: str,
     title: str,
     run: Path | None,
-    pictures: bool = True,
+    images: bool = True,
 ) -> Scored:
     """Score detections by `metrics`, the first of which leads; writes to `folder`.
 
-    These are the official result files of the metrics, metrics.json and report.html, the latter with pictures unless
+    These are the official result files of the metrics, metrics.json and report.html, the latter with images unless
     the data set has none at hand.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def score(
     config = run / "config.yaml" if run is not None else None
     text = config.read_text() if config is not None and config.is_file() else ""
     log = read_log(run / "log.jsonl") if run is not None else []
-    return Scored(content, write_report(folder, title, content, assessment, text, log, pictures))
+    return Scored(content, write_report(folder, title, content, assessment, text, log, images))
 
 
 def _interval(assessment: Assessment, metric: MetricName) -> list[float] | None:
@@ -170,14 +170,14 @@ def assess_again(run: Path, split: str | None) -> Assessment:
 
 
 def open_annotations(path: Path, split: str | None, form: FormName | None) -> tuple[ListedDataset, str, bool]:
-    """A data set to score files against, the name of its split, and whether its pictures are at hand.
+    """A data set to score files against, the name of its split, and whether its images are at hand.
 
-    `path` is a folder of any form, or an annotation file of COCO. COCO's form needs no pictures for scoring.
+    `path` is a folder of any form, or an annotation file of COCO. COCO's form needs no images for scoring.
     """
     if path.is_file():
         if split is not None or form not in (None, "coco"):
             raise ValueError(f"{path}: a file is one split, in COCO's form; leave out --split and --form")
-        dataset: ListedDataset = CocoDataset(path.parent, [path.name], None, need_pictures=False)
+        dataset: ListedDataset = CocoDataset(path.parent, [path.name], None, need_images=False)
         return dataset, path.stem, _are_there(dataset)
     found = find_form(path, form)
     splits = roles(found).test if split is None else (split,)
@@ -185,10 +185,10 @@ def open_annotations(path: Path, split: str | None, form: FormName | None) -> tu
         raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")
     name = "+".join(splits)
     if found.kind == "coco" and all(parse_split(split)[1] == WHOLE for split in splits):
-        dataset = CocoDataset(path, splits, None, need_pictures=False)
+        dataset = CocoDataset(path, splits, None, need_images=False)
         return dataset, name, _are_there(dataset)
     return open_form(found, splits, None), name, True
 
 
 def _are_there(dataset: ListedDataset) -> bool:
-    return all(picture.is_file() for picture in dataset.paths)
+    return all(image.is_file() for image in dataset.paths)

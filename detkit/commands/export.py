@@ -1,8 +1,8 @@
 """A trained detector as a file for other programs (ONNX, torch.export, safetensors), and detecting with such files.
 
-The graph of ONNX holds everything from the stored picture to boxes in its pixels: resize, normalisation, network, both
+The graph of ONNX holds everything from the stored image to boxes in its pixels: resize, normalisation, network, both
 NMS. That of torch.export begins behind the resize (export/batched.py has its inputs and outputs), since the shapes of
-its tensors may not follow from values. The resize is, for each picture, cv2.resize(picture, size), bilinear, to the
+its tensors may not follow from values. The resize is, for each image, cv2.resize(image, size), bilinear, to the
 sides times min(short_side / shorter, long_side / longer), rounded; then zeros on the right and at the bottom up to the
 largest of the batch. OnnxDetector and TorchExportDetector show them in use.
 """
@@ -21,6 +21,7 @@ from detkit.backbones.multi_scale import MultiScale
 from detkit.config.loading import parse_config
 from detkit.config.models import RCNN, FasterRCNN, SPPNet
 from detkit.config.schema import Config
+from detkit.data.io.image_sources import ImageSource
 from detkit.data.pipeline.transforms import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_safetensors
@@ -29,16 +30,16 @@ from detkit.export.batched import AXES, BatchedDetector
 from detkit.export.quiet import quiet
 from detkit.export.suppression import suppress_together
 from detkit.heads.proposals import padded
-from detkit.predictor import MIN_SCORE, Picture, Predictor
+from detkit.predictor import MIN_SCORE, Predictor
 from detkit.results import Result
 from detkit.runtime.whole_file import written_whole
 from detkit.structures import Batch, Clock, Detections, no_clock
 
-FORMAT = "2"  # 1: ONNX took resized pictures
+FORMAT = "2"  # 1: ONNX took resized images
 ABOUT = "detkit.json"  # in a .pt2
 DYNAMIC = torch.export.Dim.DYNAMIC
 RESULTS = (
-    "boxes: float32 (B, D, 4) x1, y1, x2, y2 px of the stored pictures; scores: float32 (B, D), best first, 0 marks "
+    "boxes: float32 (B, D, 4) x1, y1, x2, y2 px of the stored images; scores: float32 (B, D), best first, 0 marks "
     "padding; labels: int64 (B, D), counting in classes"
 )
 ONNX_USAGE = (
@@ -53,7 +54,7 @@ TORCH_USAGE = (
     f"(B, N, 4) px of images, N at least 2, rows without area are padding; {RESULTS}"
 )
 INSTALL = 'pip install "detkit[export]"'
-LEAST_PROPOSALS = 2  # of a picture: what torch.export saw of several it does not hold for one
+LEAST_PROPOSALS = 2  # of an image: what torch.export saw of several it does not hold for one
 
 
 def export_onnx(predictor: Predictor, path: Path) -> int:
@@ -108,7 +109,7 @@ def export_safetensors(source: Path, path: Path) -> None:
 
 
 class OnnxDetector:
-    """A file of export_onnx in onnxruntime: `OnnxDetector(path).predict(pictures)`."""
+    """A file of export_onnx in onnxruntime: `OnnxDetector(path).predict(images)`."""
 
     def __init__(self, path: str | Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         """`providers`: what onnxruntime computes with. Raises ValueError for a file that export_onnx did not write."""
@@ -124,12 +125,12 @@ class OnnxDetector:
         as_stored = Resize(None, self.config.data.long_side)  # the graph resizes
         self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"), as_stored)
 
-    def predict(self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE) -> list[Result]:
+    def predict(self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE) -> list[Result]:
         """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
-        return self._predictor.predict_all(pictures, min_score)
+        return self._predictor.predict_all(images, min_score)
 
     def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each picture of a padded batch of pictures as they are stored."""
+        """What is found in each image of a padded batch of images as they are stored."""
         names = [one.name for one in self.session.get_inputs()]
         given = (batch.images, batch.sizes, *([padded(batch)[0]] if _takes_proposals(self.config) else []))
         arrays = [one.numpy() for one in given]
@@ -140,7 +141,7 @@ class OnnxDetector:
 
 
 class TorchExportDetector:
-    """A file of export_torch: `TorchExportDetector(path).predict(pictures)`."""
+    """A file of export_torch: `TorchExportDetector(path).predict(images)`."""
 
     def __init__(self, path: str | Path) -> None:
         """Only for files you trust. Raises ValueError for one that export_torch did not write."""
@@ -155,12 +156,12 @@ class TorchExportDetector:
         self.classes, self.config = _read_about(about, path)
         self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"))
 
-    def predict(self, pictures: Picture | Iterable[Picture], min_score: float = MIN_SCORE) -> list[Result]:
+    def predict(self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE) -> list[Result]:
         """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
-        return self._predictor.predict_all(pictures, min_score)
+        return self._predictor.predict_all(images, min_score)
 
     def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each picture of a resized and padded batch."""
+        """What is found in each image of a resized and padded batch."""
         with clock("graph"), torch.no_grad():
             inputs = [batch.images, batch.sizes, batch.original_sizes]
             if _takes_proposals(self.config):
@@ -171,13 +172,13 @@ class TorchExportDetector:
 
 
 def agreement(
-    predictor: Predictor, exported: OnnxDetector | TorchExportDetector | Predictor, pictures: Sequence[Picture]
+    predictor: Predictor, exported: OnnxDetector | TorchExportDetector | Predictor, images: Sequence[ImageSource]
 ) -> Agreement:
-    """How far the exported detector differs from the one it was made of, over all they find in `pictures`."""
+    """How far the exported detector differs from the one it was made of, over all they find in `images`."""
     model = predictor.config.model
     least = (model.svm if isinstance(model, RCNN | SPPNet) else model.head).min_score  # that of the graph, too
     find = exported.predict_all if isinstance(exported, Predictor) else exported.predict
-    return compare(predictor.predict_all(pictures, least), find(pictures, least))
+    return compare(predictor.predict_all(images, least), find(images, least))
 
 
 def _graph_of(predictor: Predictor) -> TwoStageDetector:
@@ -193,7 +194,7 @@ def _graph_of(predictor: Predictor) -> TwoStageDetector:
 
 
 def _example(predictor: Predictor) -> tuple[Tensor, ...]:
-    """Inputs for an exporter to follow: as few pictures as stand for many, no two sides alike."""
+    """Inputs for an exporter to follow: as few images as stand for many, no two sides alike."""
     sizes = torch.tensor([[320, 416], [300, 400]], device=predictor.device)
     images = torch.zeros(2, 3, 320, 416, dtype=torch.uint8, device=predictor.device)
     inputs = (images, sizes, sizes.clone())  # a tensor that is given twice would become one input

@@ -63,19 +63,19 @@ def train(config: Config, folder: Path, fresh: bool = False) -> None:
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"the GPU's memory does not hold a step ({str(error).splitlines()[0]}); compute each in parts with "
-            f"train.accumulate={2 * config.train.accumulate}, or take smaller pictures: data.short_side"
+            f"train.accumulate={2 * config.train.accumulate}, or take smaller images: data.short_side"
         ) from error
 
 
 def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
-    pictures = build_training_set(config.data)
-    config = with_classes(config, pictures.classes)
+    images = build_training_set(config.data)
+    config = with_classes(config, images.classes)
     _check(config, world)
     if world.is_main:
         _prepare_folder(folder, config, fresh)
-    dataset = _with_proposals(config, pictures, _training_splits(config))
+    dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
         val = split_names(config.data, "val")
         if world.size > 1 and val and config.train.eval_every is not None:
@@ -168,7 +168,7 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
         batches = detection_batches(dataset, build_resize(config), mine, TEST_BATCH, config.data.workers)
         found = detect_all(model.eval(), batches, world, "validating")  # type: ignore[arg-type]
         if log is not None:
-            log.picture(step, "detections", overview(dataset, found))
+            log.image(step, "detections", overview(dataset, found))
         if usual_metric(config.data) == "coco":
             return evaluate_coco(found, dataset.ground_truth()).summary["AP"]
         return evaluate(found, dataset, "voc07").mean_ap

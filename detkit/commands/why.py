@@ -1,4 +1,4 @@
-"""A detector followed step by step through one picture: what tools/why.py does.
+"""A detector followed step by step through one image: what tools/why.py does.
 
 Every step is computed as in TwoStageDetector.detect and StagedDetector.detect, but nothing is thrown away.
 """
@@ -17,15 +17,15 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.pipeline.loader import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.inference import Detector
-from detkit.evaluation.missed import explain
-from detkit.evaluation.verdicts import Candidates, Fate, Regions
+from detkit.evaluation.diagnosis import Candidates, Outcome, Regions
+from detkit.evaluation.missed_objects import explain
 from detkit.heads.roi_head import DetectionRule
 from detkit.heads.rpn import RPN
 from detkit.ops import boxes as box_ops
 from detkit.ops.pooling import as_regions
 from detkit.predictor import Predictor
-from detkit.reports.drawing import Picture
-from detkit.reports.missed import STEPS, Account, draw, line, paragraph
+from detkit.reports.drawing import Pixels
+from detkit.reports.missed_objects import STEPS, Account, draw, line, paragraph
 from detkit.staged.bbox_regressor import BoxRegressors
 from detkit.staged.detector import StagedDetector
 from detkit.structures import Batch, Features, Pyramid, Sample
@@ -34,12 +34,12 @@ from detkit.structures import Batch, Features, Pyramid, Sample
 @dataclass(frozen=True, eq=False)
 class Why:
     image_id: str
-    picture: Picture  # as stored
+    image: Pixels  # as stored
     account: Account
 
     def paragraphs(self) -> list[str]:
         """One an object that is not ignored."""
-        return [paragraph(verdict, self.account) for verdict in self.account.explanation.verdicts]
+        return [paragraph(diagnosis, self.account) for diagnosis in self.account.explanation.diagnoses]
 
     def false_lines(self) -> list[str]:
         """One a false detection, best score first."""
@@ -89,18 +89,18 @@ def find_image(dataset: DetectionDataset, image_id: str) -> int:
 
 
 def write(why: Why, folder: Path) -> tuple[Path, Path]:
-    """The drawn picture and why.json: their paths."""
+    """The drawn image and why.json: their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    picture, table = folder / "why.jpg", folder / "why.json"
-    if not cv2.imwrite(str(picture), draw(why.picture, why.account)[:, :, ::-1]):
-        raise OSError(f"{picture}: could not be written")
+    image, table = folder / "why.jpg", folder / "why.json"
+    if not cv2.imwrite(str(image), draw(why.image, why.account)[:, :, ::-1]):
+        raise OSError(f"{image}: could not be written")
     table.write_text(json.dumps(_as_json(why), indent=1) + "\n")
-    return picture, table
+    return image, table
 
 
 @torch.no_grad()
 def trace(predictor: Predictor, sample: Sample) -> tuple[Regions, DetectionRule]:
-    """What the detector considers in a picture, on the CPU, and the rule by which it chooses."""
+    """What the detector considers in an image, on the CPU, and the rule by which it chooses."""
     batch = collate([predictor.resize(sample)]).to(predictor.device)
     return _trace(predictor.detector, batch)
 
@@ -139,22 +139,24 @@ def _trace_two_stage(detector: TwoStageDetector, batch: Batch) -> Regions:
 def _trace_rpn(rpn: RPN, features: Features, batch: Batch, scale: Tensor) -> Candidates:
     logits, offsets, anchors = rpn.predict(features.base if isinstance(features, Pyramid) else features)
     boxes = box_ops.clip(box_ops.decode(anchors, offsets[0], rpn.inclusive), batch.sizes[0], rpn.inclusive)
-    fates = _fates(logits[0], boxes, rpn)
-    return Candidates((anchors * scale).cpu(), (boxes * scale).cpu(), logits[0].cpu(), fates.cpu(), rpn.test_selection)
+    outcomes = _outcomes(logits[0], boxes, rpn)
+    return Candidates(
+        (anchors * scale).cpu(), (boxes * scale).cpu(), logits[0].cpu(), outcomes.cpu(), rpn.test_selection
+    )
 
 
-def _fates(logits: Tensor, boxes: Tensor, rpn: RPN) -> Tensor:
-    """The Fate (N,) of each candidate: the steps of the RPN's own selection, in its order."""
+def _outcomes(logits: Tensor, boxes: Tensor, rpn: RPN) -> Tensor:
+    """The Outcome (N,) of each candidate: the steps of the RPN's own selection, in its order."""
     selection = rpn.test_selection
-    fates = torch.full_like(logits, Fate.UNRANKED, dtype=torch.int64)
+    outcomes = torch.full_like(logits, Outcome.UNRANKED, dtype=torch.int64)
     _, ranked = logits.topk(min(selection.before_nms, len(logits)))
     large = box_ops.long_enough(boxes[ranked], selection.min_side)
-    fates[ranked] = torch.where(large, int(Fate.SUPPRESSED), int(Fate.TOO_SMALL))
+    outcomes[ranked] = torch.where(large, int(Outcome.SUPPRESSED), int(Outcome.TOO_SMALL))
     ranked = ranked[large]
     kept = ranked[box_ops.nms(boxes[ranked], logits[ranked], selection.nms_iou)]  # best first
-    fates[kept] = int(Fate.CUT)
-    fates[kept[: selection.after_nms]] = int(Fate.PASSED)
-    return fates
+    outcomes[kept] = int(Outcome.CUT)
+    outcomes[kept[: selection.after_nms]] = int(Outcome.PASSED)
+    return outcomes
 
 
 def _trace_staged(detector: StagedDetector, batch: Batch) -> Regions:
@@ -186,8 +188,8 @@ def _as_json(why: Why) -> dict[str, Any]:
     account = why.account
     explanation = account.explanation
     objects = [
-        {"class": account.classes[verdict.label], "lost_at": STEPS[verdict.step], "text": text, **asdict(verdict)}
-        for verdict, text in zip(explanation.verdicts, why.paragraphs(), strict=True)
+        {"class": account.classes[diagnosis.label], "lost_at": STEPS[diagnosis.step], "text": text, **asdict(diagnosis)}
+        for diagnosis, text in zip(explanation.diagnoses, why.paragraphs(), strict=True)
     ]
     false = [
         {"class": account.classes[false.label], "text": text, **asdict(false)}

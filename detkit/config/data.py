@@ -1,4 +1,4 @@
-"""`data`: what is learned from and tested on, and how pictures come to the network."""
+"""`data`: what is learned from and tested on, and how images come to the network."""
 
 from typing import Annotated, Literal
 
@@ -8,11 +8,11 @@ from detkit.config.base import Count, Fraction, Positive, Section
 
 
 class Augment(Section):
-    """What training changes at random in a picture; the papers flip and do nothing else."""
+    """What training changes at random in an image; the papers flip and do nothing else."""
 
     horizontal_flip: Fraction = 0.5
     vertical_flip: Fraction = 0.0
-    quarter_turns: Fraction = 0.0  # turn by 90, 180 or 270 degrees: for pictures without an up, such as microscopy
+    quarter_turns: Fraction = 0.0  # turn by 90, 180 or 270 degrees: for images without an up, such as microscopy
     scale_jitter: tuple[Positive, Positive] | None = None  # factor on the short side, drawn log-uniformly
     photometric: Fraction = 0.0  # brightness, contrast, saturation, hue
     safe_crop: Fraction = 0.0  # a random crop that loses no object
@@ -24,13 +24,13 @@ class Augment(Section):
         return self
 
 
-class Pictures(Section):
-    """What every kind of data set has: the size pictures are brought to, and how training reads them."""
+class ImageConfig(Section):
+    """What every kind of data set has: the size images are brought to, and how training reads them."""
 
     short_side: Count = 600  # px; Fast R-CNN, section 4.1
     long_side: Count = 1000  # px, at most
     augment: Augment = Augment()
-    group_by_aspect: bool = True  # wide and tall pictures in separate batches: less padding
+    group_by_aspect: bool = True  # wide and tall images in separate batches: less padding
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode, for each training process
 
 
@@ -53,7 +53,7 @@ class Source(Folder):
     other_classes: Literal["error", "drop"] = "drop"
 
 
-class FolderData(Pictures, Folder):
+class FolderData(ImageConfig, Folder):
     """What is learned from and tested on.
 
     A split is "trainval", "VOC2007/trainval" in a sub-folder of root, or "train2017" for instances_train2017.json;
@@ -68,13 +68,13 @@ class FolderData(Pictures, Folder):
     also: tuple[Source, ...] = ()  # further data sets to train on
 
 
-class ShapesData(Pictures):
+class ShapesData(ImageConfig):
     """The built-in set of rendered scenes, written to root when it is not there yet."""
 
     kind: Literal["shapes"]
     root: str = "data/shapes"
     seed: Annotated[int, Field(ge=0)] = 0
-    long_sides: tuple[Count, Count] = (220, 300)  # px, of pictures
+    long_sides: tuple[Count, Count] = (220, 300)  # px, of images
     object_sizes: tuple[Count, Count] = (20, 180)  # px, longer side of an object
     num_train: Count = 400
     num_val: Count = 60

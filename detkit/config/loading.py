@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from detkit.config.base import Section
-from detkit.config.data import FolderData, Pictures
+from detkit.config.data import FolderData, ImageConfig
 from detkit.config.schema import Config, TestTime
 
 
@@ -23,14 +23,14 @@ class ConfigError(ValueError):
 def load_config(path: Path, overrides: Sequence[str] = (), data: FolderData | None = None) -> Config:
     """Read `path`, the files it is based on and the `key=value` overrides, in order.
 
-    `data` takes the place of the data set in the file; the file's sizes of pictures, augmentation and workers stay.
+    `data` takes the place of the data set in the file; the file's sizes of images, augmentation and workers stay.
     Raises ConfigError naming the key, its value, what is allowed and the nearest known key.
     """
     content = _read(path, seen=())
     if data is not None:
         before = content.get("data")
-        kept = {k: v for k, v in before.items() if k in Pictures.model_fields} if isinstance(before, dict) else {}
-        own = data.model_dump(mode="json", exclude=set(Pictures.model_fields), exclude_defaults=True)
+        kept = {k: v for k, v in before.items() if k in ImageConfig.model_fields} if isinstance(before, dict) else {}
+        own = data.model_dump(mode="json", exclude=set(ImageConfig.model_fields), exclude_defaults=True)
         content["data"] = kept | own
     train = content.get("train")
     if isinstance(train, dict) and train.get("lr_batch") is None:

@@ -8,14 +8,14 @@ from detkit.config.backbones import AnyBackbone
 from detkit.config.base import Count, Fraction, NotNegative, Positive, Section
 
 
-class RoIMaxPoolSection(Section):
+class RoIMaxPoolConfig(Section):
     kind: Literal["roi_pool"]
     size: Count | None = None  # cells a side; null: what the backbone was published with
     # What of x2, y2 is rounded: the last px inside (the published Caffe code), or the corner (simple-faster-rcnn).
     rounds: Literal["last_px", "corner"] = "last_px"
 
 
-class RoIAlignSection(Section):
+class RoIAlignConfig(Section):
     kind: Literal["roi_align"]
     size: Count | None = None
     sampling: Annotated[int, Field(ge=0)] = 2  # points along each side of a bin; 0: as many as the bin is wide
@@ -23,7 +23,7 @@ class RoIAlignSection(Section):
     pixel_centers: Literal["half", "integer"] = "half"
 
 
-class RoICropSection(Section):
+class RoICropConfig(Section):
     """Bilinear samples from edge to edge of the region: `crop` of faster-rcnn.pytorch."""
 
     kind: Literal["roi_crop"]
@@ -31,14 +31,14 @@ class RoICropSection(Section):
     max_pool: bool = False  # the largest of 2 x 2 samples a cell, instead of one; its CROP_RESIZE_WITH_MAX_POOL
 
 
-class CornerAlignSection(Section):
+class CornerAlignConfig(Section):
     """The mean of samples on the corners of each bin: `align` of faster-rcnn.pytorch's master branch."""
 
     kind: Literal["corner_align"]
     size: Count | None = None
 
 
-class RPNSection(Section):
+class RPNConfig(Section):
     """Region proposal network; the numbers are those of py-faster-rcnn."""
 
     channels: Count = 512
@@ -50,7 +50,7 @@ class RPNSection(Section):
     negative_iou: Fraction = 0.3
     batch_per_image: Count = 256
     positive_fraction: Fraction = 0.5
-    across_border: bool = False  # learn from anchors that leave the picture, too
+    across_border: bool = False  # learn from anchors that leave the image, too
     box_weight: NotNegative = 1.0
     smooth_l1_beta: NotNegative = 1 / 9  # offsets below it count quadratically; 0: L1
     nms_iou: Fraction = 0.7
@@ -61,7 +61,7 @@ class RPNSection(Section):
     test_after_nms: Count = 300
 
 
-class HeadSection(Section):
+class HeadConfig(Section):
     """Scores and boxes of the regions: Fast R-CNN, with the numbers of end-to-end Faster R-CNN."""
 
     batch_per_image: Count = 128
@@ -88,31 +88,31 @@ class NoC(Section):
 
 
 class Scales(Section):
-    """The sizes pictures are looked at in, each region at its own."""
+    """The sizes images are looked at in, each region at its own."""
 
     sides: Annotated[tuple[Count, ...], Field(min_length=1)]  # px, shorter side
     combine: Literal["nearest", "maxout"] = "nearest"  # SPPNet: the best of them; NoC: two neighbours, maxout
     region_side: Positive = 224.0  # px, what a region should measure at its scale
 
 
-class ProposalsSection(Section):
+class ProposalsConfig(Section):
     count: Count = 2000  # the best of an image; Fast R-CNN, section 4.1
     folder: str = "data/proposals"  # where they are kept; made when missing
 
 
-class SelectiveSearchSection(ProposalsSection):
+class SelectiveSearchConfig(ProposalsConfig):
     kind: Literal["selective_search"]
     mode: Literal["fast", "quality"] = "fast"
 
 
-class EdgeBoxesSection(ProposalsSection):
+class EdgeBoxesConfig(ProposalsConfig):
     kind: Literal["edge_boxes"]
     forest: str | None = None  # file of a structured-forest edge model; null: edges from colour gradients
     alpha: Fraction = 0.65  # EdgeBoxes, section 4: step of the sliding window, as IoU
     beta: Fraction = 0.75  # IoU at which of two boxes the worse is dropped
 
 
-class ProposalFilesSection(Section):
+class ProposalFilesConfig(Section):
     """Proposals from elsewhere, or from an RPN: the images are looked up in all the files."""
 
     kind: Literal["files"]
@@ -122,10 +122,8 @@ class ProposalFilesSection(Section):
 
 # Boxes out of offsets as everywhere in detkit, or as py-faster-rcnn and fast-rcnn do: x2, y2 come out 1 px further.
 BoxDecoding = Literal["continuous", "inclusive"]
-AnyPool = Annotated[
-    RoIMaxPoolSection | RoIAlignSection | RoICropSection | CornerAlignSection, Field(discriminator="kind")
-]
-AnyProposals = Annotated[SelectiveSearchSection | EdgeBoxesSection | ProposalFilesSection, Field(discriminator="kind")]
+AnyPool = Annotated[RoIMaxPoolConfig | RoIAlignConfig | RoICropConfig | CornerAlignConfig, Field(discriminator="kind")]
+AnyProposals = Annotated[SelectiveSearchConfig | EdgeBoxesConfig | ProposalFilesConfig, Field(discriminator="kind")]
 
 
 class FasterRCNN(Section):
@@ -134,10 +132,10 @@ class FasterRCNN(Section):
     pool: AnyPool
     scales: Scales | None = None  # null: one, of data.short_side
     noc: NoC | None = None  # null: the backbone's own tail (fc6-fc7, conv5)
-    rpn: RPNSection = RPNSection()
-    head: HeadSection = HeadSection()
+    rpn: RPNConfig = RPNConfig()
+    head: HeadConfig = HeadConfig()
     box_decoding: BoxDecoding = "continuous"
-    global_context: bool = False  # score regions with the whole picture in mind; ResNet paper, appendix B
+    global_context: bool = False  # score regions with the whole image in mind; ResNet paper, appendix B
 
 
 class FastRCNN(Section):
@@ -147,12 +145,12 @@ class FastRCNN(Section):
     scales: Scales | None = None
     noc: NoC | None = None
     proposals: AnyProposals
-    head: HeadSection = HeadSection()
+    head: HeadConfig = HeadConfig()
     box_decoding: BoxDecoding = "continuous"
-    global_context: bool = False  # score regions with the whole picture in mind; ResNet paper, appendix B
+    global_context: bool = False  # score regions with the whole image in mind; ResNet paper, appendix B
 
 
-class SVMSection(Section):
+class SVMConfig(Section):
     """One linear SVM a class, with hard negatives; the numbers are those of R-CNN's code."""
 
     c: Positive = 1e-3
@@ -167,7 +165,7 @@ class SVMSection(Section):
     max_detections: Count = 100
 
 
-class RegressionSection(Section):
+class RegressionConfig(Section):
     """Ridge regression of the boxes (R-CNN, appendix C)."""
 
     ridge: Positive = 1000.0
@@ -180,9 +178,9 @@ class Staged(Section):
 
     backbone: AnyBackbone
     proposals: AnyProposals
-    head: HeadSection  # fine-tuning: which regions the softmax learns from
-    svm: SVMSection = SVMSection()
-    regression: RegressionSection = RegressionSection()
+    head: HeadConfig  # fine-tuning: which regions the softmax learns from
+    svm: SVMConfig = SVMConfig()
+    regression: RegressionConfig = RegressionConfig()
     keep_features: bool = False  # leave the feature files in the run folder
     regions_at_once: Count = 256  # regions that go through the network together
 

@@ -31,7 +31,7 @@ class TestTime(Section):
 
     __test__ = False  # no test, whatever pytest takes its name for
 
-    flip: bool = False  # look at the mirrored picture, too
+    flip: bool = False  # look at the mirrored image, too
     scales: tuple[Count, ...] = ()  # px, shorter sides that are looked at; none: data.short_side
     # Regions of all looks are scored in each of them and the mean counts; false: each scores its own.
     shared_regions: bool = False

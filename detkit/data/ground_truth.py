@@ -24,7 +24,7 @@ class Objects:
     xywh: Floats  # (M, 4) left, top, width, height in px, continuous and 0-based: width and height as COCO states them
     area: Floats  # (M,) px, of the object's outline where the files state it, else of its box
     ignore: Bools  # (M,) VOC "difficult", COCO "iscrowd"
-    truncated: Bools  # (M,) VOC "truncated": reaches beyond the picture; False where the files say nothing of it
+    truncated: Bools  # (M,) VOC "truncated": reaches beyond the image; False where the files say nothing of it
 
     def __len__(self) -> int:
         return len(self.labels)

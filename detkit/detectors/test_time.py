@@ -1,9 +1,9 @@
-"""Detecting with more than one look: other sizes, the mirrored picture, several detectors, regions scored again.
+"""Detecting with more than one look: other sizes, the mirrored image, several detectors, regions scored again.
 
-A view is one detector that looks at the picture in one size, mirrored or not (views.py). All boxes are in px of what
+A view is one detector that looks at the image in one size, mirrored or not (views.py). All boxes are in px of what
 the first view sees, and all views' boxes go through one suppression:
 
-picture -> each view: resize, mirror -> features -> proposals -> region head, again on refined boxes -> mapped back
+image -> each view: resize, mirror -> features -> proposals -> region head, again on refined boxes -> mapped back
         -> united -> NMS or soft-NMS -> box voting -> detections
 
 With shared regions the views meet earlier: their proposals are united, each view's head scores all of them, and scores
@@ -58,7 +58,7 @@ class Merging:
 
 
 class TestTimeDetector:
-    """A Detector (engine/inference.py) of batches of pictures as they are stored: each view resizes them for itself."""
+    """A Detector (engine/inference.py) of batches of images as they are stored: each view resizes them for itself."""
 
     __test__ = False  # no test, whatever pytest takes its name for
 
@@ -83,7 +83,7 @@ class TestTimeDetector:
 
     @torch.no_grad()
     def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image, in px of the stored picture; each stage is entered once, for all views."""
+        """What is found in each image, in px of the stored image; each stage is entered once, for all views."""
         views = self.views
         with clock("resize"):
             seen = [view.see(batch) for view in views]
@@ -137,7 +137,7 @@ class TestTimeDetector:
         return _candidates(self.head, scored, sizes)
 
     def _unite(self, seen: Sequence[Batch], regions: Sequence[Regions]) -> Regions:
-        """The regions of all views in px of the first; those that came with the pictures are the same in each."""
+        """The regions of all views in px of the first; those that came with the images are the same in each."""
         own = [0] + [
             i for i, view in enumerate(self.views) if i and not isinstance(view.detector.proposals, FileProposals)
         ]

@@ -1,4 +1,4 @@
-"""A detector's look at pictures in one size, mirrored or not, and the way of boxes into it and back.
+"""A detector's look at images in one size, mirrored or not, and the way of boxes into it and back.
 
 B images, K regions an image, N boxes, C classes.
 """
@@ -16,7 +16,7 @@ from detkit.structures import Batch, Sample
 
 @dataclass(frozen=True)
 class View:
-    """One detector's look at pictures."""
+    """One detector's look at images."""
 
     detector: TwoStageDetector
     resize: Resize
@@ -24,7 +24,7 @@ class View:
     labels: tuple[int, ...]  # for each class of the detector the label it gets
 
     def see(self, batch: Batch) -> Batch:
-        """A batch of pictures as they are stored, as the detector is to see them."""
+        """A batch of images as they are stored, as the detector is to see them."""
         return collate([self._sample(batch, i) for i in range(len(batch))]).to(batch.images.device)
 
     def _sample(self, batch: Batch, image: int) -> Sample:
@@ -38,7 +38,7 @@ class View:
         return replace(sample, image=sample.image.flip(2), proposals=proposals)
 
     def into(self, boxes: Tensor, sizes: Tensor, seen: Tensor) -> Tensor:
-        """Boxes (B, ..., 4) px of pictures of `sizes` (B, 2) in px of what this view sees of them, `seen` (B, 2)."""
+        """Boxes (B, ..., 4) px of images of `sizes` (B, 2) in px of what this view sees of them, `seen` (B, 2)."""
         boxes = boxes * _factor(seen, sizes, boxes)
         return mirror(boxes, _width(seen, boxes)) if self.mirrored else boxes
 
@@ -56,13 +56,13 @@ class View:
 
 
 def mirror(boxes: Tensor, width: int | Tensor) -> Tensor:
-    """Boxes (..., 4) of pictures of `width` px (one, or broadcast to the boxes) in the pictures seen in a mirror."""
+    """Boxes (..., 4) of images of `width` px (one, or broadcast to the boxes) in the images seen in a mirror."""
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     return torch.stack([width - x2, y1, width - x1, y2], dim=-1)
 
 
 def _factor(goal: Tensor, size: Tensor, boxes: Tensor) -> Tensor:
-    """(B, 1, ..., 4) that takes boxes (B, ..., 4) of pictures of `size` (B, 2) to those of `goal` (B, 2)."""
+    """(B, 1, ..., 4) that takes boxes (B, ..., 4) of images of `size` (B, 2) to those of `goal` (B, 2)."""
     factor = (goal / size).flip(1).repeat(1, 2).to(boxes.dtype)
     return factor.view(len(factor), *[1] * (boxes.ndim - 2), 4)
 

@@ -26,7 +26,7 @@ class RunLog:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
-    def picture(self, step: int, name: str, image: np.ndarray) -> None:
+    def image(self, step: int, name: str, image: np.ndarray) -> None:
         """`image` (H, W, 3) uint8 RGB, to TensorBoard."""
         self._board.add_image(name, image, step, dataformats="HWC")
 

@@ -135,7 +135,7 @@ def coco_measure(matches: Matches) -> CocoMeasure:
 
 def _weighted_voc_ap(result: ClassResult, weights: Ints, num_objects: int, metric: Metric) -> float:
     here = weights[result.image_index]
-    hits = np.cumsum(here * result.is_hit)
+    hits = np.cumsum(here * result.is_tp)
     judged = hits + np.cumsum(here * result.is_false)
     return average_precision(hits / np.maximum(judged, 1), hits / num_objects, metric)
 

@@ -72,7 +72,7 @@ def by_aspect(detections: Mapping[str, Detections], truth: GroundTruth) -> Break
 
 
 def by_truncation(detections: Mapping[str, Detections], truth: GroundTruth) -> Breakdown | None:
-    """Whole objects and those that reach beyond the picture; None where the files mark none as such."""
+    """Whole objects and those that reach beyond the image; None where the files mark none as such."""
     if not truth.objects.truncated.any():
         return None
     words = ("not marked truncated", "marked truncated")
@@ -123,12 +123,12 @@ def _score(table: _Table, name: str, ranges: Sequence[str], in_bin: Bools, count
     objects, found = table.truth.objects, table.found
     ignore = objects.ignore | ~in_bin
     taken = match(table.pairs, len(found), ignore, objects.ignore)
-    is_hit = (taken >= 0) & ~np.append(ignore, False)[taken]
-    is_judged = is_hit | ((taken < 0) & counts_if_false)
+    is_tp = (taken >= 0) & ~np.append(ignore, False)[taken]
+    is_judged = is_tp | ((taken < 0) & counts_if_false)
     num_objects = np.bincount(objects.labels[~ignore], minlength=len(ranges)).tolist()
     bins = []
     for label, (number, text) in enumerate(zip(num_objects, ranges, strict=True)):
-        hits = is_hit[is_judged & (found.labels == label)]
+        hits = is_tp[is_judged & (found.labels == label)]
         ap, recall = (coco_ap(hits, number), float(hits.sum() / number)) if number else (None, None)
         bins.append(Bin(name, text, number, ap, recall))
     return bins

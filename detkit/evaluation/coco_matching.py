@@ -24,7 +24,7 @@ ALL_AREAS = (0.0, 1e5**2)  # px: larger objects are left out
 SMALL, MEDIUM, LARGE = (0.0, 32.0**2), (32.0**2, 96.0**2), (96.0**2, 1e5**2)
 MAX_DETECTIONS = 100  # of an image and class
 BELOW_ONE = 1 - 1e-10  # an IoU of this much is one of 1
-FALSE, HIT = int(Outcome.FALSE), int(Outcome.HIT)  # for compiled code
+FP, TP = int(Outcome.FP), int(Outcome.TP)  # for compiled code
 EPSILON = float(np.spacing(1))  # in the official code's denominator of precision
 
 
@@ -43,7 +43,7 @@ class Matches:
     @property
     def outcome(self) -> npt.NDArray[np.int8]:
         """(T, K) values of Outcome."""
-        found = np.where(self.object_index >= 0, np.int8(Outcome.HIT), np.int8(Outcome.FALSE))
+        found = np.where(self.object_index >= 0, np.int8(Outcome.TP), np.int8(Outcome.FP))
         return np.where(self.ignored, np.int8(Outcome.IGNORED), found)
 
     @property
@@ -190,9 +190,9 @@ def _weighted_precision(
         for threshold in range(len(outcome)):
             hits, false, count = 0, 0, 0
             for row in range(ends[label], ends[label + 1]):
-                if outcome[threshold, row] == FALSE:
+                if outcome[threshold, row] == FP:
                     false += weights[row]
-                elif outcome[threshold, row] == HIT and weights[row] > 0:
+                elif outcome[threshold, row] == TP and weights[row] > 0:
                     hits += weights[row]
                     hit_recall[count] = hits / num_objects[label]
                     hit_precision[count] = hits / (false + hits + EPSILON)

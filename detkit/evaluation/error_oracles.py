@@ -17,7 +17,7 @@ from detkit.evaluation.rows import Rows
 class ErrorKind(IntEnum):
     """What a detection is (HIT to BKG), why an object was not found (MISS, LOC, CLS), or what is mended."""
 
-    HIT = 0
+    TP = 0
     IGNORED = 1  # lies in an ignored object: neither right nor wrong
     CLS = 2  # fits an object of another class
     LOC = 3  # near an object of its class
@@ -35,11 +35,11 @@ SPECIAL_KINDS = (E.FALSE_POSITIVE, E.FALSE_NEGATIVE)
 
 
 @dataclass(frozen=True, eq=False)
-class Curves:
+class OracleCurves:
     """What APs are computed from, after a mend."""
 
     labels: Ints  # (K',) best score first
-    is_hit: Bools  # (K',)
+    is_tp: Bools  # (K',)
     num_objects: Ints  # (C,)
 
 
@@ -53,11 +53,11 @@ class Case:
     object: Ints  # (K,) row of truth.objects; -1 for BKG
     overlap: Floats  # (K,)
 
-    def mended(self, kinds: tuple[ErrorKind, ...]) -> Curves:
+    def mended(self, kinds: tuple[ErrorKind, ...]) -> OracleCurves:
         """With all errors of these kinds mended."""
         fixed = np.isin(self.kind, kinds)
         # Published code scores the hits 1 and the false detections 0 instead: it comes to the same.
-        removed = ~np.isin(self.kind, (E.HIT, E.IGNORED)) if E.FALSE_POSITIVE in kinds else fixed
+        removed = ~np.isin(self.kind, (E.TP, E.IGNORED)) if E.FALSE_POSITIVE in kinds else fixed
         is_gone = np.zeros(len(self.truth.objects), dtype=np.bool_)
         if E.FALSE_NEGATIVE in kinds:
             is_gone = self.is_unfound()
@@ -77,13 +77,13 @@ class Case:
         _, first = np.unique(self.object[candidates], return_index=True)
         return candidates[first]
 
-    def curves(self, removed: Bools, corrected: Ints, is_gone: Bools) -> Curves:
+    def curves(self, removed: Bools, corrected: Ints, is_gone: Bools) -> OracleCurves:
         """Without detections `removed` (K,), unless among the rows `corrected`, and without objects `is_gone` (M,)."""
-        is_hit, labels, kept = self.kind == E.HIT, self.found.labels.copy(), ~removed & (self.kind != E.IGNORED)
-        is_hit[corrected], kept[corrected] = True, True
+        is_tp, labels, kept = self.kind == E.TP, self.found.labels.copy(), ~removed & (self.kind != E.IGNORED)
+        is_tp[corrected], kept[corrected] = True, True
         labels[corrected] = self.truth.objects.labels[self.object[corrected]]
         gone = np.bincount(self.truth.objects.labels[is_gone], minlength=len(self.truth.classes))
-        return Curves(labels[kept], is_hit[kept], self.num_objects() - gone)
+        return OracleCurves(labels[kept], is_tp[kept], self.num_objects() - gone)
 
     def is_correctable(self) -> Bools:
         """(K,) LOC and CLS errors about an object that no detection hits."""
@@ -94,7 +94,7 @@ class Case:
     def is_unfound(self) -> Bools:
         """(M,)"""
         unfound = ~self.truth.objects.ignore
-        unfound[self.object[self.kind == E.HIT]] = False
+        unfound[self.object[self.kind == E.TP]] = False
         return unfound
 
     def num_objects(self) -> Ints:
@@ -102,14 +102,14 @@ class Case:
         objects = self.truth.objects
         return np.bincount(objects.labels[~objects.ignore], minlength=len(self.truth.classes))
 
-    def aps(self, curves: Curves) -> Floats:
+    def aps(self, curves: OracleCurves) -> Floats:
         """(C,) NaN for classes without objects, which COCO leaves out; published code gives 0 where it has detections.
 
         A class with no object left to ask for has 1 if nothing is detected either, and 0 if something is.
         """
         aps = np.full(len(self.truth.classes), np.nan)
         ends = np.cumsum(np.bincount(curves.labels, minlength=len(aps)))
-        by_class = np.split(curves.is_hit[np.argsort(curves.labels, kind="stable")], ends[:-1])
+        by_class = np.split(curves.is_tp[np.argsort(curves.labels, kind="stable")], ends[:-1])
         for label in np.flatnonzero(self.num_objects()):
             left = int(curves.num_objects[label])
             aps[label] = coco_ap(by_class[label], left) if left else float(len(by_class[label]) == 0)
@@ -139,7 +139,7 @@ def judge(found: Rows, truth: GroundTruth, foreground: float, background: float)
         own_iou >= foreground,  # and not a hit: every object of its class that it fits was taken
         other_iou >= background,
     ]
-    kinds = (E.HIT, E.IGNORED, E.LOC, E.CLS, E.DUPE, E.BOTH)
+    kinds = (E.TP, E.IGNORED, E.LOC, E.CLS, E.DUPE, E.BOTH)
     nothing = np.full(len(found), -1, dtype=np.int64)
     return Case(
         truth,

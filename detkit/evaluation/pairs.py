@@ -103,11 +103,11 @@ def match(pairs: Pairs, num_detections: int, last: Bools, shared: Bools) -> Ints
     return np.array(taken_by_detection, dtype=np.int64)
 
 
-def coco_ap(is_hit: Bools, num_objects: int) -> float:
+def coco_ap(is_tp: Bools, num_objects: int) -> float:
     """AP at 101 recalls of the judged detections of one class, best first (K,), with at least one object to find."""
-    if len(is_hit) == 0:
+    if len(is_tp) == 0:
         return 0.0
-    hits = np.cumsum(is_hit)
+    hits = np.cumsum(is_tp)
     precision = hits / np.arange(1, len(hits) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]  # the best precision at this recall or a higher one
     first = np.searchsorted(hits / num_objects, RECALLS)  # the first detection that reaches the recall; K if none does

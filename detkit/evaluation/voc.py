@@ -29,8 +29,8 @@ VOC07_RECALLS = tuple(step * 0.1 if step <= 5 else 1 - (10 - step) * 0.1 for ste
 class Outcome(IntEnum):
     """What became of a detection."""
 
-    FALSE = 0
-    HIT = 1
+    FP = 0
+    TP = 1
     IGNORED = 2  # it found a difficult object: neither hit nor miss
 
 
@@ -50,12 +50,12 @@ class ClassResult:
     overlap: Floats  # (K,) its IoU
 
     @property
-    def is_hit(self) -> Bools:
-        return np.equal(self.outcome, Outcome.HIT)
+    def is_tp(self) -> Bools:
+        return np.equal(self.outcome, Outcome.TP)
 
     @property
     def is_false(self) -> Bools:
-        return np.equal(self.outcome, Outcome.FALSE)
+        return np.equal(self.outcome, Outcome.FP)
 
     @property
     def is_ignored(self) -> Bools:
@@ -97,7 +97,7 @@ def evaluate(
     return VocResult(metric, min_iou, float(np.mean(aps)) if aps else None, classes)
 
 
-def pairwise_overlap(boxes_a: Floats, boxes_b: Floats) -> Floats:
+def elementwise_iou(boxes_a: Floats, boxes_b: Floats) -> Floats:
     """IoU of row with row: (N, 4) and (N, 4), or shapes that broadcast to one another, to (N,)."""
     inside = np.minimum(boxes_a[..., 2:], boxes_b[..., 2:]) - np.maximum(boxes_a[..., :2], boxes_b[..., :2])
     intersection: Floats = inside.clip(min=0).prod(axis=-1)
@@ -137,8 +137,8 @@ def _score_class(found: Rows, objects: Rows, metric: Metric, min_iou: float) -> 
     # The challenge's text: the overlap must exceed 50%. The devkit's code also takes exactly 50%; the papers' code not.
     outcome = _outcomes(best, overlap > min_iou, objects.ignore)
     num_objects = int((~objects.ignore).sum())
-    hits = np.cumsum(outcome == Outcome.HIT, dtype=np.int64)
-    judged = hits + np.cumsum(outcome == Outcome.FALSE, dtype=np.int64)
+    hits = np.cumsum(outcome == Outcome.TP, dtype=np.int64)
+    judged = hits + np.cumsum(outcome == Outcome.FP, dtype=np.int64)
     precision = hits / np.maximum(judged, 1)
     recall = hits / max(num_objects, 1)
     return ClassResult(
@@ -162,7 +162,7 @@ def _best_objects(found: Rows, objects: Rows) -> tuple[Ints, Floats]:
     counts = np.searchsorted(objects.image_index, found.image_index, side="right") - first
     detection = np.repeat(np.arange(len(found)), counts)  # (P,)
     candidate = np.repeat(first, counts) + ranks(counts)  # (P,)
-    iou = pairwise_overlap(found.boxes[detection], objects.boxes[candidate])  # (P,)
+    iou = elementwise_iou(found.boxes[detection], objects.boxes[candidate])  # (P,)
 
     overlap = np.zeros(len(found))
     np.maximum.at(overlap, detection, iou)
@@ -174,11 +174,11 @@ def _best_objects(found: Rows, objects: Rows) -> tuple[Ints, Floats]:
 
 def _outcomes(best: Ints, overlaps: Bools, ignore: Bools) -> npt.NDArray[np.int8]:
     """Outcome of each detection, best score first; `best` is an object's row where `overlaps`. (K,)"""
-    outcome = np.full(len(best), Outcome.FALSE, dtype=np.int8)
+    outcome = np.full(len(best), Outcome.FP, dtype=np.int8)
     matched = np.flatnonzero(overlaps)
     difficult = ignore[best[matched]]
     outcome[matched[difficult]] = Outcome.IGNORED
     takers = matched[~difficult]
     _, first = np.unique(best[takers], return_index=True)  # the best scored detection of each object
-    outcome[takers[first]] = Outcome.HIT
+    outcome[takers[first]] = Outcome.TP
     return outcome

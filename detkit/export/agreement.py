@@ -12,9 +12,9 @@ SAME = 1.0  # px: detections of one class, no side further apart, are of one obj
 
 @dataclass(frozen=True)
 class Agreement:
-    """The greatest differences over some pictures."""
+    """The greatest differences over some images."""
 
-    pictures: int
+    images: int
     detections: int  # of the first detector
     alone: int  # detections of either that the other does not have
     box: float  # px, of any side
@@ -25,13 +25,13 @@ class Agreement:
         return self.alone == 0 and self.box <= BOX_TOLERANCE and self.score <= SCORE_TOLERANCE
 
     def __str__(self) -> str:
-        pairs = f"{self.detections} detections in {self.pictures} pictures"
+        pairs = f"{self.detections} detections in {self.images} images"
         missing = f", {self.alone} of which only one of the two has" if self.alone else ""
         return f"{pairs}{missing}; greatest difference: {self.box:.2g} px, score {self.score:.2g}"
 
 
 def compare(first: Sequence[Detections], second: Sequence[Detections]) -> Agreement:
-    """Detections of the same pictures: each is compared with the nearest of its class in the other's."""
+    """Detections of the same images: each is compared with the nearest of its class in the other's."""
     alone, box, score = 0, 0.0, 0.0
     for one, other in zip(first, second, strict=True):
         pairs = _pairs(one, other)

@@ -1,10 +1,10 @@
-"""Detecting as one function of tensors, for any number of pictures: what exporters are given to follow.
+"""Detecting as one function of tensors, for any number of images: what exporters are given to follow.
 
-The steps are those of detectors/two_stage.py. Where it goes through the pictures one by one, which an exporter would
-write down once for every picture of its example, here all pictures go together. Every shape follows from the shapes of
+The steps are those of detectors/two_stage.py. Where it goes through the images one by one, which an exporter would
+write down once for every image of its example, here all images go together. Every shape follows from the shapes of
 the inputs, none from their values.
 
-Shapes: B pictures, A anchors, K proposals, C classes, D detections.
+Shapes: B images, A anchors, K proposals, C classes, D detections.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from detkit.heads.rpn import RPN
 from detkit.ops import boxes as box_ops
 from detkit.structures import Batch, Features
 
-# NMS within each picture: boxes (B, N, 4), scores (B, N), greatest IoU -> which are kept (B, N) bool. A box whose score
+# NMS within each image: boxes (B, N, 4), scores (B, N), greatest IoU -> which are kept (B, N) bool. A box whose score
 # is -inf is not kept and suppresses none.
 Suppress = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -36,7 +36,7 @@ class BatchedDetector(nn.Module):
     def forward(
         self, images: Tensor, sizes: Tensor, original_sizes: Tensor, proposals: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes (B, D, 4) px of the original pictures, scores (B, D) and labels (B, D), best first.
+        """Boxes (B, D, 4) px of the original images, scores (B, D) and labels (B, D), best first.
 
         `images` (B, 3, H, W) uint8 RGB, resized and padded; `sizes` (B, 2) int64, height and width of each without
         padding; `original_sizes` (B, 2) int64; `proposals` (B, N, 4) px of `images`, for a detector without an RPN:
@@ -67,7 +67,7 @@ class BatchedDetector(nn.Module):
         return _rows(boxes, best), scores > -torch.inf
 
     def _select(self, scores: Tensor, boxes: Tensor, real: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The detections of each picture, as RoIHead.select: (B, K, C + 1), (B, K, C or 1, 4), (B, K) bool, (B, 2)."""
+        """The detections of each image, as RoIHead.select: (B, K, C + 1), (B, K, C or 1, 4), (B, K) bool, (B, 2)."""
         head = self.detector.head
         scores = (scores[:, :, :-1] * real[:, :, None]).flatten(1)  # (B, K * C)
         boxes = boxes.expand(-1, -1, head.num_classes, -1).flatten(1, 2)
@@ -81,13 +81,13 @@ class BatchedDetector(nn.Module):
 
 
 def _best(scores: Tensor, count: int, padding: float) -> tuple[Tensor, Tensor]:
-    """The `count` best of each picture's scores (B, N), filled up with `padding`, and where they stand in (B, N)."""
+    """The `count` best of each image's scores (B, N), filled up with `padding`, and where they stand in (B, N)."""
     best, index = F.pad(scores, (0, count), value=padding).topk(count, dim=1)
     return best, index.clamp(max=scores.shape[1] - 1)
 
 
 def _rows(values: Tensor, index: Tensor) -> Tensor:
-    """Of values (B, N, 4) the rows `index` (B, K) of each picture."""
+    """Of values (B, N, 4) the rows `index` (B, K) of each image."""
     return values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
 
 

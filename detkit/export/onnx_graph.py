@@ -1,4 +1,4 @@
-"""A detector as a graph of ONNX's own operators, from stored pictures to boxes in their px."""
+"""A detector as a graph of ONNX's own operators, from stored images to boxes in their px."""
 
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +58,7 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 
 def _suppress_each(boxes: Any, scores: Any, max_iou: float) -> Any:
-    """Which boxes NonMaxSuppression names: rows of (picture, class, box), here of one class."""
+    """Which boxes NonMaxSuppression names: rows of (image, class, box), here of one class."""
     named = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), ALL, _float_below(max_iou), LOWEST)
     place = op.Gather(named, op.Constant(value_ints=[0, 2]), axis=1)  # (kept, 2)
     none = op.Expand(op.Constant(value=_bool(False)), op.Shape(scores))

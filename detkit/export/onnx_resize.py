@@ -1,9 +1,9 @@
 """The resize of detkit as a graph of ONNX's operators, to the last bit that of OpenCV.
 
-cv2.resize interpolates 8-bit pictures in whole numbers: a px's weights are 2048ths, and sums are cut to fewer bits on
-the way. The graph does the same, for all pictures of a batch at once, each with a scale of its own.
+cv2.resize interpolates 8-bit images in whole numbers: a px's weights are 2048ths, and sums are cut to fewer bits on
+the way. The graph does the same, for all images of a batch at once, each with a scale of its own.
 
-Shapes: B pictures padded to H x W px, resized to H' x W' px with padding; P proposals a picture.
+Shapes: B images padded to H x W px, resized to H' x W' px with padding; P proposals an image.
 """
 
 from typing import Any
@@ -21,11 +21,11 @@ BITS = 2048  # parts of a px that weights are counted in
 def resize_graph(
     resize: Resize, with_proposals: bool, outputs: tuple[str, ...], opset: int, ir_version: int
 ) -> ModelProto:
-    """From stored pictures to what BatchedDetector takes (export/batched.py), which are `outputs` in its order.
+    """From stored images to what BatchedDetector takes (export/batched.py), which are `outputs` in its order.
 
-    Inputs: images (B, 3, H, W) uint8, stored pictures with padding on the right and at the bottom, sizes (B, 2) int64
-    without padding, and proposals (B, P, 4) px of the stored pictures if there are to be any. Outputs: the resized
-    pictures (B, 3, H', W') uint8, padded with zeros; their sizes; the sizes given; the proposals in px of the resized.
+    Inputs: images (B, 3, H, W) uint8, stored images with padding on the right and at the bottom, sizes (B, 2) int64
+    without padding, and proposals (B, P, 4) px of the stored images if there are to be any. Outputs: the resized
+    images (B, 3, H', W') uint8, padded with zeros; their sizes; the sizes given; the proposals in px of the resized.
     `ir_version`: of ONNX's file format.
     """
     graph = _Graph()
@@ -113,7 +113,7 @@ def _resized(graph: _Graph, new_sizes: str, name: str) -> None:
 
 
 class _Axis:
-    """For each place along one side of the resized pictures the two source px (B, N) and their weights (B, N)."""
+    """For each place along one side of the resized images the two source px (B, N) and their weights (B, N)."""
 
     def __init__(self, graph: _Graph, axis: int, new_sizes: str) -> None:
         """`axis`: 0 for rows, 1 for columns."""
@@ -146,7 +146,7 @@ class _Axis:
         return self.graph.add("Mul", values, self.graph.along(weights, 2, 3))
 
     def _positions(self, places: str, old: str, new: str) -> str:
-        """Where the places' middles lie in the stored picture, in px from the middle of its first (B, N)."""
+        """Where the places' middles lie in the stored image, in px from the middle of its first (B, N)."""
         graph, half = self.graph, self.graph.constant(0.5, np.float64)
         old, new, places = (graph.cast(value, TensorProto.DOUBLE) for value in (old, new, places))
         step = graph.add("Div", graph.constant(1, np.float64), graph.add("Div", new, old))

@@ -1,4 +1,4 @@
-"""NMS for all pictures of a batch in one step, in the two forms that exporters have words for."""
+"""NMS for all images of a batch in one step, in the two forms that exporters have words for."""
 
 import torch
 from torch import Tensor
@@ -9,15 +9,15 @@ SPARE = 2  # boxes
 
 
 def suppress_together(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
-    """A Suppress in operators of torch and torchvision alone: one NMS over pictures that are moved apart.
+    """A Suppress in operators of torch and torchvision alone: one NMS over images that are moved apart.
 
-    In float64, in which moving boxes apart does not blur them. SPARE boxes beyond all pictures are always kept, as
+    In float64, in which moving boxes apart does not blur them. SPARE boxes beyond all images are always kept, as
     programs of torch.export take for granted that there are two and more of what they counted: else they would fail.
     """
     batch, count = scores.shape
     flat = boxes.reshape(-1, 4).double()
-    picture = torch.arange(batch, device=boxes.device)[:, None].expand(-1, count).reshape(-1, 1)
-    flat = flat + picture * (flat.amax() - flat.amin() + 1)
+    image = torch.arange(batch, device=boxes.device)[:, None].expand(-1, count).reshape(-1, 1)
+    flat = flat + image * (flat.amax() - flat.amin() + 1)
     corner = flat.amax() + 1 + 2 * torch.arange(SPARE, device=flat.device)[:, None]
     flat = torch.cat([flat, corner + flat.new_tensor([0, 0, 1, 1])])
     ranks = torch.cat([scores.flatten().double(), flat.new_full((SPARE,), torch.finfo(flat.dtype).min)])
@@ -30,7 +30,7 @@ def suppress_together(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
 
 @torch.library.custom_op("detkit::suppress_each", mutates_args=())
 def suppress_each(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
-    """A Suppress as one operator, which onnx_graph.py translates: ONNX's own NMS goes through the pictures."""
+    """A Suppress as one operator, which onnx_graph.py translates: ONNX's own NMS goes through the images."""
     chosen = torch.zeros_like(scores, dtype=torch.bool)
     for i in range(len(scores)):
         likely = (scores[i] > -torch.inf).nonzero().flatten()

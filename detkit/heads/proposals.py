@@ -32,11 +32,11 @@ class FileProposals(nn.Module):
 
 
 class RandomBoxes(nn.Module):
-    """Boxes drawn about the objects and anywhere in the picture: to train a backbone as a classifier of crops."""
+    """Boxes drawn about the objects and anywhere in the image: to train a backbone as a classifier of crops."""
 
-    AROUND, ANYWHERE = 4, 16  # boxes an object, boxes a picture
+    AROUND, ANYWHERE = 4, 16  # boxes an object, boxes an image
     SHIFT, GROWTH = 0.3, 1.5  # of the object's sides, at most
-    LEAST_SIDE = 0.05  # of the picture, for boxes anywhere
+    LEAST_SIDE = 0.05  # of the image, for boxes anywhere
 
     def learn(self, features: Features, batch: Batch) -> tuple[list[Tensor], Losses]:
         assert batch.targets is not None
@@ -46,15 +46,15 @@ class RandomBoxes(nn.Module):
         raise NotImplementedError("random boxes are for training")
 
     def _draw(self, objects: Tensor, size: Tensor) -> Tensor:
-        """Objects (M, 4) -> boxes (4 M + 16, 4) within the picture of `size` (2,)."""
+        """Objects (M, 4) -> boxes (4 M + 16, 4) within the image of `size` (2,)."""
         about = objects.repeat(self.AROUND, 1)
         sides = about[:, 2:] - about[:, :2]
         center = (about[:, :2] + about[:, 2:]) / 2 + (torch.rand_like(sides) * 2 - 1) * self.SHIFT * sides
         half = sides / 2 * self.GROWTH ** (torch.rand_like(sides) * 2 - 1)
-        picture = size.flip(0).to(objects.dtype)
+        image = size.flip(0).to(objects.dtype)
         part = self.LEAST_SIDE ** torch.rand(self.ANYWHERE, 2, device=objects.device)  # log-uniform
         corner = torch.rand_like(part) * (1 - part)
-        anywhere = torch.cat([corner, corner + part], dim=1) * picture.repeat(2)
+        anywhere = torch.cat([corner, corner + part], dim=1) * image.repeat(2)
         return box_ops.clip(torch.cat([torch.cat([center - half, center + half], dim=1), anywhere]), size)
 
 

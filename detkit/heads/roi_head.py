@@ -58,7 +58,7 @@ class RoIHead(nn.Module):
 
         `regions_at_once`: regions that go through the tail together when detecting; None: all of a batch.
         `inclusive`: boxes are decoded and clipped as Fast R-CNN's code does (ops/boxes.py). `global_context`: the whole
-        picture goes through pool and tail as one more region, and its vector stands behind that of each region when
+        image goes through pool and tail as one more region, and its vector stands behind that of each region when
         it is scored (He et al. 2016, appendix B).
         """
         super().__init__()
@@ -78,23 +78,24 @@ class RoIHead(nn.Module):
     def loss(self, features: Features, proposals: list[Tensor], batch: Batch) -> Losses:
         """Softmax loss over the sampled regions and smooth L1 over the foreground ones, both per sampled region."""
         assert batch.targets is not None
-        drawn = [
+        sampled = [
             self._sample(boxes, target, size)
             for boxes, target, size in zip(proposals, batch.targets, batch.sizes, strict=True)
         ]
-        labels, goals = (torch.cat([d[i] for d in drawn]) for i in (1, 2))  # (R,) (R, 4)
+        labels, box_targets = (torch.cat([d[i] for d in sampled]) for i in (1, 2))  # (R,) (R, 4)
         context = self.context(features, batch.sizes)
-        logits, offsets = self.predict(features, as_regions([d[0] for d in drawn]), context)
+        logits, offsets = self.predict(features, as_regions([d[0] for d in sampled]), context)
         foreground = (labels < self.num_classes).nonzero().flatten()
         column = torch.zeros_like(labels) if self.class_agnostic else labels
-        box = smooth_l1_sum(offsets[foreground, column[foreground]], goals[foreground], self.settings.smooth_l1_beta)
+        predicted = offsets[foreground, column[foreground]]
+        box = smooth_l1_sum(predicted, box_targets[foreground], self.settings.smooth_l1_beta)
         return {
             "head_class": F.cross_entropy(logits, labels),
             "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
         }
 
     def context(self, features: Features, sizes: Tensor) -> Tensor | None:
-        """What the head knows of each picture as a whole (B, D); None without global context. `sizes` (B, 2) px."""
+        """What the head knows of each image as a whole (B, D); None without global context. `sizes` (B, 2) px."""
         if not self.global_context:
             return None
         image = torch.arange(sizes.shape[0], device=sizes.device)[:, None]
@@ -102,7 +103,7 @@ class RoIHead(nn.Module):
         return self._embed(features, torch.cat([image, corner, sizes.flip(1)], dim=1).float())
 
     def predict(self, features: Features, regions_R5: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4); `context` as of the pictures' `context`."""
+        """Logits (R, C + 1) and offsets divided by box_std (R, C or 1, 4); `context` as of the images' `context`."""
         vectors = self._embed(features, regions_R5)
         if context is not None:
             vectors = torch.cat([vectors, context[regions_R5[:, 0].long()]], dim=1)  # (R, 2 D)
@@ -132,7 +133,7 @@ class RoIHead(nn.Module):
     def candidates(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The scored boxes of one image, as `select` takes them, one by one: (N, 4), (N,), (N,); N = K * C.
 
-        They lie within the picture; a score of 0 is padding.
+        They lie within the image; a score of 0 is padding.
         """
         scores = (scores[:, :-1] * real[:, None]).flatten()  # (K * C,)
         boxes = box_ops.clip(boxes.expand(-1, self.num_classes, -1).reshape(-1, 4), size, self.inclusive)
@@ -161,17 +162,18 @@ class RoIHead(nn.Module):
         whole = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]  # never without a region
         candidates = torch.cat([proposals, target.boxes[~target.ignore], whole])
         settings = self.settings
-        roles, index = match(
+        match_labels, index = match(
             candidates, target, settings.foreground_iou, settings.background_iou, each_object_its_best=False
         )
-        foreground, background = sample(roles, settings.batch_per_image, settings.foreground_fraction)
+        foreground, background = sample(match_labels, settings.batch_per_image, settings.foreground_fraction)
         if len(foreground) + len(background) == 0:
             background = torch.tensor([len(candidates) - 1], device=candidates.device)
-        drawn = torch.cat([foreground, background])
-        labels = torch.full_like(drawn, self.num_classes)
-        goals = candidates.new_zeros(len(drawn), 4)
+        sampled = torch.cat([foreground, background])
+        labels = torch.full_like(sampled, self.num_classes)
+        box_targets = candidates.new_zeros(len(sampled), 4)
         if len(foreground):
             objects = index[foreground]
             labels[: len(foreground)] = target.labels[objects]
-            goals[: len(foreground)] = box_ops.encode(candidates[foreground], target.boxes[objects]) / self.box_std
-        return candidates[drawn], labels, goals
+            offsets = box_ops.encode(candidates[foreground], target.boxes[objects])
+            box_targets[: len(foreground)] = offsets / self.box_std
+        return candidates[sampled], labels, box_targets

@@ -34,7 +34,7 @@ class RPNTraining:
     negative_iou: float
     batch_per_image: int
     positive_fraction: float
-    across_border: bool  # also anchors that leave the picture; the paper leaves them out
+    across_border: bool  # also anchors that leave the image; the paper leaves them out
     box_weight: float
     smooth_l1_beta: float = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN; 0: L1
 
@@ -131,8 +131,8 @@ class RPN(nn.Module):
             sampled = torch.cat([positive, negative])
             wanted = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]).float()
             objectness = objectness + F.binary_cross_entropy_with_logits(logits[i, sampled], wanted, reduction="sum")
-            goals = box_ops.encode(anchors[positive], target.boxes[index[positive]])
-            box = box + smooth_l1_sum(offsets[i, positive], goals, self.settings.smooth_l1_beta)
+            box_targets = box_ops.encode(anchors[positive], target.boxes[index[positive]])
+            box = box + smooth_l1_sum(offsets[i, positive], box_targets, self.settings.smooth_l1_beta)
             count += len(sampled)
         per_anchor = 1 / max(count, 1)
         return {"rpn_objectness": objectness * per_anchor, "rpn_box": box * per_anchor * self.settings.box_weight}
@@ -144,14 +144,14 @@ class RPN(nn.Module):
         if not self.settings.across_border:
             usable = (box_ops.clip(anchors, size) == anchors).all(dim=1)
         candidates = usable.nonzero().flatten()
-        roles, index = match(
+        match_labels, index = match(
             anchors[candidates],
             target,
             self.settings.positive_iou,
             (0.0, self.settings.negative_iou),
             each_object_its_best=True,
         )
-        positive, negative = sample(roles, self.settings.batch_per_image, self.settings.positive_fraction)
+        positive, negative = sample(match_labels, self.settings.batch_per_image, self.settings.positive_fraction)
         index_of_all = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
         index_of_all[candidates] = index
         return candidates[positive], candidates[negative], index_of_all

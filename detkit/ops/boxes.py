@@ -52,9 +52,9 @@ def decode(references: Tensor, offsets: Tensor, inclusive: bool = False) -> Tens
 
 
 def clip(boxes: Tensor, size: Tensor, inclusive: bool = False) -> Tensor:
-    """(..., 4) cut to pictures of `size` (..., 2) = height, width in px, of which there may be one for all boxes.
+    """(..., 4) cut to images of `size` (..., 2) = height, width in px, of which there may be one for all boxes.
 
-    `inclusive`: as py-faster-rcnn, of whose boxes the first and the last px lie in the picture, so that none is empty.
+    `inclusive`: as py-faster-rcnn, of whose boxes the first and the last px lie in the image, so that none is empty.
     """
     limit = torch.cat([size.flip(-1), size.flip(-1)], dim=-1).to(boxes.dtype)  # width, height, width, height
     if inclusive:

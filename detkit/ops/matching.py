@@ -1,6 +1,6 @@
 """Which object each candidate box (anchor or proposal) is for, and which candidates a step learns from.
 
-N: candidates of one image, M: its objects. A candidate's role is FOREGROUND, BACKGROUND or UNUSED.
+N: candidates of one image, M: its objects. A candidate's match label is FOREGROUND, BACKGROUND or UNUSED.
 """
 
 import torch
@@ -20,7 +20,7 @@ def match(
     background_iou: tuple[float, float],
     each_object_its_best: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Roles (N,) int64 and, for each candidate, the index (N,) of its object (of any object where not foreground).
+    """Match labels (N,) int64 and the index (N,) of each candidate's object (of any where it is not foreground).
 
     Foreground: the best IoU with an object is at least `foreground_iou`. Background: it lies in
     [background_iou[0], background_iou[1]). With `each_object_its_best`, the candidates that overlap an object most are
@@ -35,12 +35,13 @@ def match(
         best, index = overlaps.max(dim=1)
         if each_object_its_best:
             best, index = _claim(overlaps, best, index)
-    roles = torch.full_like(index, UNUSED)
-    roles[(best >= background_iou[0]) & (best < background_iou[1])] = BACKGROUND
-    roles[(roles == BACKGROUND) & _covers_ignored(candidates, target.boxes[target.ignore], foreground_iou)] = UNUSED
-    roles[best >= foreground_iou] = FOREGROUND
+    match_labels = torch.full_like(index, UNUSED)
+    match_labels[(best >= background_iou[0]) & (best < background_iou[1])] = BACKGROUND
+    covers_ignored = _covers_ignored(candidates, target.boxes[target.ignore], foreground_iou)
+    match_labels[(match_labels == BACKGROUND) & covers_ignored] = UNUSED
+    match_labels[best >= foreground_iou] = FOREGROUND
     where_wanted = wanted.nonzero().flatten()
-    return roles, where_wanted[index] if len(where_wanted) else index
+    return match_labels, where_wanted[index] if len(where_wanted) else index
 
 
 def _claim(overlaps: Tensor, best: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,13 +65,13 @@ def _covers_ignored(candidates: Tensor, ignored: Tensor, foreground_iou: float) 
     return ((box_ops.iou(candidates, ignored) >= foreground_iou) | (inside >= MAX_INSIDE_IGNORED)).any(dim=1)
 
 
-def sample(roles: Tensor, count: int, foreground_fraction: float) -> tuple[Tensor, Tensor]:
+def sample(match_labels: Tensor, count: int, foreground_fraction: float) -> tuple[Tensor, Tensor]:
     """Indices of the foreground and of the background candidates to learn from, drawn at random.
 
     At most `count` together, at most `foreground_fraction` of `count` foreground; background fills what is left.
     """
-    foreground = (roles == FOREGROUND).nonzero().flatten()
-    background = (roles == BACKGROUND).nonzero().flatten()
+    foreground = (match_labels == FOREGROUND).nonzero().flatten()
+    background = (match_labels == BACKGROUND).nonzero().flatten()
     num_foreground = min(len(foreground), round(count * foreground_fraction))
     num_background = min(len(background), count - num_foreground)
     return _draw(foreground, num_foreground), _draw(background, num_background)

@@ -76,7 +76,7 @@ class RoIAlign(nn.Module):
 class WarpedCrop(nn.Module):
     """The image itself under each box, warped to a square with some context around it (R-CNN, appendix A).
 
-    Its features are the preprocessed images, where what lies outside a picture is 0, the mean: as in the paper.
+    Its features are the preprocessed images, where what lies outside an image is 0, the mean: as in the paper.
     Pieces larger than the crop are averaged, smaller ones interpolated.
     """
 
@@ -172,6 +172,6 @@ def to_last_px(regions_R5: Tensor) -> Tensor:
 
 
 def one_map(features: Features) -> Tensor:
-    """The features of a detector that looks at pictures in one size."""
+    """The features of a detector that looks at images in one size."""
     assert isinstance(features, Tensor)
     return features

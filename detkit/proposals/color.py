@@ -1,6 +1,6 @@
 """Colour spaces, and what each pixel votes for in the histograms of colour and texture (Uijlings et al. 2013, 3.2).
 
-Shapes: H, W the picture, C channels of the colour space; each pixel has 2 * C votes, one colour and one texture vote
+Shapes: H, W the image, C channels of the colour space; each pixel has 2 * C votes, one colour and one texture vote
 per channel.
 """
 
@@ -33,14 +33,14 @@ def converted(image: NDArray[np.uint8], space: Space) -> NDArray[np.uint8]:
     return hsv if space == "hsv" else np.ascontiguousarray(hsv[..., :1])
 
 
-def votes(picture: NDArray[np.uint8]) -> NDArray[np.uint16]:
+def votes(image: NDArray[np.uint8]) -> NDArray[np.uint16]:
     """(H, W, C) -> the bins (H, W, 2 * C) that each pixel counts in: colours first, then textures.
 
     A texture vote is one of 8 directions of the gradient together with its strength. (The paper counts a pixel once
     for each of 8 directional derivatives; one vote is an eighth of the work.)
     """
-    smooth = _uint8(cv2.GaussianBlur(picture, (0, 0), TEXTURE_SIGMA)).reshape(picture.shape)
-    return _votes(picture, smooth, _texture_table())
+    smooth = _uint8(cv2.GaussianBlur(image, (0, 0), TEXTURE_SIGMA)).reshape(image.shape)
+    return _votes(image, smooth, _texture_table())
 
 
 def _uint8(array: object) -> NDArray[np.uint8]:
@@ -72,16 +72,16 @@ def _shares_and_intensity(image: NDArray[np.uint8], gray: NDArray[np.uint8]) -> 
 
 @compiled
 def _votes(
-    picture: NDArray[np.uint8], smooth: NDArray[np.uint8], texture_table: NDArray[np.uint16]
+    image: NDArray[np.uint8], smooth: NDArray[np.uint8], texture_table: NDArray[np.uint16]
 ) -> NDArray[np.uint16]:
-    height, width, channels = picture.shape
+    height, width, channels = image.shape
     out = np.empty((height, width, 2 * channels), np.uint16)
     for y in range(height):
         above, below = max(y - 1, 0), min(y + 1, height - 1)
         for x in range(width):
             left, right = max(x - 1, 0), min(x + 1, width - 1)
             for c in range(channels):
-                out[y, x, c] = c * COLOR_BINS + np.int32(picture[y, x, c]) * COLOR_BINS // 256
+                out[y, x, c] = c * COLOR_BINS + np.int32(image[y, x, c]) * COLOR_BINS // 256
                 dx = (np.int32(smooth[y, right, c]) - np.int32(smooth[y, left, c])) // 2
                 dy = (np.int32(smooth[below, x, c]) - np.int32(smooth[above, x, c])) // 2
                 texture = texture_table[dy + 128, dx + 128]

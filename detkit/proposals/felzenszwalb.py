@@ -1,6 +1,6 @@
 """Graph-based segmentation of Felzenszwalb & Huttenlocher (IJCV 2004): where selective search begins.
 
-Shapes: H, W the picture, C channels, P = H * W pixels, E = 4 * P edges to the right, down and both diagonals down.
+Shapes: H, W the image, C channels, P = H * W pixels, E = 4 * P edges to the right, down and both diagonals down.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def segment(image: NDArray[np.uint8], scales: Sequence[float]) -> list[NDArray[n
 
 @compiled
 def _weights(smooth: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Colour distance along every edge, (E,) in 1/64 grey levels; -1 where the edge would leave the picture."""
+    """Colour distance along every edge, (E,) in 1/64 grey levels; -1 where the edge would leave the image."""
     height, width, channels = smooth.shape
     weights = np.full(height * width * 4, -1, np.int32)
     for y in range(height):
@@ -50,7 +50,7 @@ def _weights(smooth: NDArray[np.float32]) -> NDArray[np.int32]:
 
 @compiled
 def _sort(weights: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The edges inside the picture by weight, those of equal weight in reading order."""
+    """The edges inside the image by weight, those of equal weight in reading order."""
     starts = np.zeros(weights.max() + 2 if len(weights) else 1, np.int32)
     for weight in weights:
         if weight >= 0:

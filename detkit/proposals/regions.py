@@ -1,6 +1,6 @@
 """What grouping needs to know of the regions of a segmentation: sizes, boxes, histograms, neighbours.
 
-Shapes: H, W the picture, R regions, E pairs of neighbours, B bins of colour and texture together.
+Shapes: H, W the image, R regions, E pairs of neighbours, B bins of colour and texture together.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Regions:
     num_color: int  # of the bins
     num_channels: int  # votes of a pixel for colour, and as many for texture
     pairs: NDArray[np.int32]  # (E, 2) neighbours, each pair once
-    num_pixels: int  # of the picture
+    num_pixels: int  # of the image
 
 
 def describe(labels: NDArray[np.int32], votes: NDArray[np.uint16]) -> Regions:

@@ -21,7 +21,7 @@ from detkit.proposals.regions import describe
 Mode = Literal["fast", "quality"]
 
 MIN_SIDE = 20  # px; the published code drops what is shorter, here it is widened: small objects are found so
-MAX_PIXELS = 1_000_000  # a larger picture is shrunk to this: the first regions are counted in px
+MAX_PIXELS = 1_000_000  # a larger image is shrunk to this: the first regions are counted in px
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def selective_search(image: NDArray[np.uint8], mode: Mode = "fast") -> tuple[NDA
     """Boxes (N, 4) px, best first, none twice, no side under MIN_SIDE; and scores (N,) that fall from 1 towards 0.
 
     Only the order of the scores means something: a box has 1 - place / N. An image with a side under MIN_SIDE has
-    no box. A picture of more than MAX_PIXELS is shrunk to that; its boxes are those of the shrunk one, enlarged.
+    no box. An image of more than MAX_PIXELS is shrunk to that; its boxes are those of the shrunk one, enlarged.
 
     image: RGB (H, W, 3); raises ValueError for another shape or type, and for an unknown mode.
     """
@@ -59,9 +59,9 @@ def selective_search(image: NDArray[np.uint8], mode: Mode = "fast") -> tuple[NDA
         raise ValueError(f"selective search: mode {mode!r}; expected one of {', '.join(_MODES)}")
     if min(image.shape[:2]) < MIN_SIDE:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    picture = _shrunk(np.ascontiguousarray(image))
-    height, width = picture.shape[:2]
-    found = np.concatenate(list(_grouped(picture, _MODES[mode])))
+    shrunk = _shrunk(np.ascontiguousarray(image))
+    height, width = shrunk.shape[:2]
+    found = np.concatenate(list(_grouped(shrunk, _MODES[mode])))
     boxes, times = _unique(_widened(found, height, width))
     boxes = boxes[rank(boxes, times)]
     scale = np.array([image.shape[1] / width, image.shape[0] / height] * 2)
@@ -81,16 +81,16 @@ def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _grouped(image: NDArray[np.uint8], strategies: _Strategies) -> Iterator[NDArray[np.int64]]:
     """The boxes of each strategy."""
     for space in strategies.spaces:
-        picture = converted(image, space)
-        pixel_votes = votes(picture)
-        for labels in segment(picture, strategies.scales):
+        colors = converted(image, space)
+        pixel_votes = votes(colors)
+        for labels in segment(colors, strategies.scales):
             regions = describe(labels, pixel_votes)
             for measures in strategies.measures:
                 yield group(regions, measures)
 
 
 def _widened(boxes: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
-    """Sides under MIN_SIDE grow to it about their middle, moved into the picture."""
+    """Sides under MIN_SIDE grow to it about their middle, moved into the image."""
     limit = np.array([width, height])
     sides = boxes[:, 2:] - boxes[:, :2]
     moved = np.clip((boxes[:, :2] + boxes[:, 2:] - MIN_SIDE) // 2, 0, limit - MIN_SIDE)

@@ -24,7 +24,7 @@ STEPS = (80_000, 40_000, 80_000, 40_000)  # of 70,000 steps of joint training (p
 JOINT_STEPS = 70_000
 
 
-class Part(nn.Module):
+class PhaseModel(nn.Module):
     """The RPN or the region head of a detector, trained by itself."""
 
     def __init__(self, detector: TwoStageDetector, is_rpn: bool, share_features: bool) -> None:
@@ -47,7 +47,7 @@ class Part(nn.Module):
         proposals, _ = FileProposals().learn(features, batch)
         return self.learner.loss(features, proposals, batch)
 
-    def train(self, mode: bool = True) -> "Part":
+    def train(self, mode: bool = True) -> "PhaseModel":
         super().train(mode)
         if self.share_features:
             self.features.eval()
@@ -75,16 +75,16 @@ def train_alternating(session: Session) -> None:
         return
     settings = phase_settings(session.config.train)
     first = _new(session, 0)
-    session.fit(Part(first, is_rpn=True, share_features=False), settings[0], session.dataset, PHASES[0])
+    session.fit(PhaseModel(first, is_rpn=True, share_features=False), settings[0], session.dataset, PHASES[0])
     second = _new(session, 1)
     boxes = _proposals(session, first, PHASES[0])
-    session.fit(Part(second, is_rpn=False, share_features=False), settings[1], boxes, PHASES[1])
+    session.fit(PhaseModel(second, is_rpn=False, share_features=False), settings[1], boxes, PHASES[1])
     final = _new(session, 2)
     final.features.load_state_dict(second.features.state_dict())
     final.head.load_state_dict(second.head.state_dict())
-    session.fit(Part(final, is_rpn=True, share_features=True), settings[2], session.dataset, PHASES[2])
+    session.fit(PhaseModel(final, is_rpn=True, share_features=True), settings[2], session.dataset, PHASES[2])
     boxes = _proposals(session, final, PHASES[2])
-    session.fit(Part(final, is_rpn=False, share_features=True), settings[3], boxes, PHASES[3])
+    session.fit(PhaseModel(final, is_rpn=False, share_features=True), settings[3], boxes, PHASES[3])
     session.finish(final, sum(setting.steps for setting in settings), PHASES)
 
 

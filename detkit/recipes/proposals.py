@@ -10,11 +10,11 @@ import torch
 
 from detkit.build.detector import build_proposer
 from detkit.config.models import (
-    EdgeBoxesSection,
+    EdgeBoxesConfig,
     FasterRCNN,
-    ProposalFilesSection,
-    ProposalsSection,
-    SelectiveSearchSection,
+    ProposalFilesConfig,
+    ProposalsConfig,
+    SelectiveSearchConfig,
 )
 from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
@@ -32,7 +32,7 @@ from detkit.reports.recall_figures import recall_against_count, recall_against_i
 from detkit.runtime.console import track
 
 METHODS = ("selective_search", "selective_search_quality", "edge_boxes", "rpn")
-FOLDER = Path(ProposalsSection().folder)
+FOLDER = Path(ProposalsConfig().folder)
 RPN_BATCH = 4  # images at once
 
 
@@ -51,7 +51,7 @@ def with_proposals(
     if isinstance(model, FasterRCNN):
         return dataset
     section = model.proposals
-    if isinstance(section, ProposalFilesSection):
+    if isinstance(section, ProposalFilesConfig):
         return WithProposals(dataset, [ProposalFile(Path(file)) for file in section.files], section.count)
     source, propose = build_proposer(section)
     files = [
@@ -112,11 +112,11 @@ def score_recall(file: ProposalFile, dataset: DetectionDataset) -> str:
     return "\n".join([*lines, f"figures: {file.path.with_suffix('')}.recall_*.png"])
 
 
-def _section(method: str, forest: Path | None) -> SelectiveSearchSection | EdgeBoxesSection:
+def _section(method: str, forest: Path | None) -> SelectiveSearchConfig | EdgeBoxesConfig:
     if method == "edge_boxes":
-        return EdgeBoxesSection(kind="edge_boxes", forest=None if forest is None else str(forest))
+        return EdgeBoxesConfig(kind="edge_boxes", forest=None if forest is None else str(forest))
     mode: Literal["fast", "quality"] = "quality" if method.endswith("quality") else "fast"
-    return SelectiveSearchSection(kind="selective_search", mode=mode)
+    return SelectiveSearchConfig(kind="selective_search", mode=mode)
 
 
 def _rpn_split(dataset: DetectionDataset, weights: Path, root: Path, split: str, path: Path | None) -> ProposalFile:
@@ -148,7 +148,7 @@ def make_rpn_proposals(
     world: World,
     workers: int,
 ) -> ProposalFile:
-    """The best boxes of the detector's RPN for every image, in px of the picture as stored, into `path`."""
+    """The best boxes of the detector's RPN for every image, in px of the image as stored, into `path`."""
     file = ProposalFile.create(path, source) if world.is_main else None
     there = world.gather(file.image_ids() if file else set())[0]
     missing = [i for i, image_id in enumerate(dataset.image_ids) if image_id not in there]

@@ -11,7 +11,7 @@ from detkit.build.training import build_optimizer, build_train_settings
 from detkit.config.schema import Config
 from detkit.config.train import Train
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.loader import Part
+from detkit.data.pipeline.loader import Shard
 from detkit.engine.checkpoint import SavedModel, save_model
 from detkit.engine.distributed import World
 from detkit.engine.inference import prepare
@@ -39,7 +39,7 @@ class Session:
             model,
             build_optimizer(train, model),
             build_train_settings(train),
-            build_batches(config, dataset, Part(self.world.rank, self.world.size, train.accumulate)),
+            build_batches(config, dataset, Shard(self.world.rank, self.world.size, train.accumulate)),
             self.describe,
             validate,
             folder,

@@ -1,4 +1,4 @@
-"""One page about a data set: its faults, its classes, its objects beside anchors, and pictures that splits share."""
+"""One page about a data set: its faults, its classes, its objects beside anchors, and images that splits share."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from detkit.reports.run_report import page_template
 
 MAX_OF_KIND = 500  # faults
 MAX_PAIRS = 60  # of near duplicates: about 1 MB
-LONG_SIDE = 280  # px, of their pictures
+LONG_SIDE = 280  # px, of their images
 OTHER = {Severity.ERROR: "errors", Severity.WARNING: "other warnings", Severity.INFO: "notes"}
 
 
@@ -54,7 +54,7 @@ class ClassCell:
 @dataclass(frozen=True)
 class PairView:
     pair: NearDuplicate
-    first: str  # data: address of a picture, "" where it cannot be read
+    first: str  # data: address of an image, "" where it cannot be read
     second: str
 
 
@@ -151,10 +151,10 @@ def _class_rows(report: CheckReport, statistics: Mapping[str, SplitStatistics]) 
 
 
 def _view(pair: NearDuplicate) -> PairView:
-    return PairView(pair, _picture(pair.first), _picture(pair.second))
+    return PairView(pair, _image(pair.first), _image(pair.second))
 
 
-def _picture(path: Path) -> str:
+def _image(path: Path) -> str:
     try:
         pixels = read_image(path)
     except ImageError:

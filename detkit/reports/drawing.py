@@ -1,4 +1,4 @@
-"""Boxes with labels drawn into a picture, readable on any background and at any size."""
+"""Boxes with labels drawn into an image, readable on any background and at any size."""
 
 import colorsys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Picture = npt.NDArray[np.uint8]  # (H, W, 3) RGB
+Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 Color = tuple[int, int, int]  # RGB, 0..255
 Point = tuple[int, int]  # (x, y) px
 
@@ -16,15 +16,15 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 
 def draw_boxes(
-    image: Picture,
+    image: Pixels,
     boxes: npt.ArrayLike,
     texts: Sequence[str],
     colors: Sequence[Color],
     dashed: bool | Sequence[bool] = False,
-) -> Picture:
-    """A copy of the picture with one box, label ("" for none) and colour a row of `boxes` (N, 4); later rows on top.
+) -> Pixels:
+    """A copy of the image with one box, label ("" for none) and colour a row of `boxes` (N, 4); later rows on top.
 
-    Lines and letters grow with the picture. Labels are drawn after all boxes and moved inside the picture.
+    Lines and letters grow with the image. Labels are drawn after all boxes and moved inside the image.
     """
     dashes = [dashed] * len(texts) if isinstance(dashed, bool) else dashed
     corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
@@ -45,7 +45,7 @@ def draw_boxes(
     return canvas
 
 
-def _draw_rectangle(canvas: Picture, start: Point, end: Point, color: Color, thickness: int, dashed: bool) -> None:
+def _draw_rectangle(canvas: Pixels, start: Point, end: Point, color: Color, thickness: int, dashed: bool) -> None:
     (x1, y1), (x2, y2) = start, end
     if not dashed:
         cv2.rectangle(canvas, start, end, color, thickness, cv2.LINE_AA)
@@ -59,7 +59,7 @@ def _draw_rectangle(canvas: Picture, start: Point, end: Point, color: Color, thi
             cv2.line(canvas, (x, y), (x, min(y + dash, y2)), color, thickness, cv2.LINE_AA)
 
 
-def _draw_label(canvas: Picture, corner: Point, text: str, color: Color) -> None:
+def _draw_label(canvas: Pixels, corner: Point, text: str, color: Color) -> None:
     """The text on a plate of the box's colour: above the corner where there is room, else below it."""
     height, width = canvas.shape[:2]
     scale = max(0.35, max(height, width) / 1000)
@@ -84,6 +84,6 @@ def _shortened(text: str, scale: float, stroke: int, max_width: int) -> str:
 
 
 def class_color(label: int) -> Color:
-    """A colour for each class, neighbours far apart: hues a golden angle apart, strong enough on any picture."""
+    """A colour for each class, neighbours far apart: hues a golden angle apart, strong enough on any image."""
     red, green, blue = colorsys.hsv_to_rgb(label * 0.381966 % 1.0, 0.75, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)

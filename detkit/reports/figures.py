@@ -21,9 +21,9 @@ LogRow = Mapping[str, float]
 
 def curve_points(one: ClassResult, count: int = 100) -> list[tuple[float, float]]:
     """At most `count` (recall, precision) points of a class, evenly spread over recall."""
-    if not one.is_hit.any():
+    if not one.is_tp.any():
         return []
-    recalls = np.linspace(one.recall[one.is_hit][0], one.recall[-1], min(count, int(one.is_hit.sum())))
+    recalls = np.linspace(one.recall[one.is_tp][0], one.recall[-1], min(count, int(one.is_tp.sum())))
     rows = np.unique(np.searchsorted(one.recall, recalls - 1e-9))
     return list(zip(one.recall[rows].tolist(), one.precision[rows].tolist(), strict=True))
 

@@ -117,10 +117,10 @@
 
   function makeTile(row, place) {
     const tile = make("figure", undefined, "card tile");
-    const button = make("button", undefined, "picture");
+    const button = make("button", undefined, "image");
     button.type = "button";
     button.setAttribute("aria-label", "enlarge " + describe(row) + " in image " + images.id[entries.image[row]]);
-    button.append(...makePicture(images, entries.image[row], drawingOf(row), 2));
+    button.append(...makeImage(images, entries.image[row], drawingOf(row), 2));
     button.addEventListener("click", () => openView(place));
     const caption = make("figcaption");
     const kind = kinds[entries.kind[row]];
@@ -195,7 +195,7 @@
       const text = entries.score[chosen] < 0 ? classes[objects.label[object]] : "";
       drawn.push({ box: boxOf(objects.box, object), color: OBJECT, dashed: true, strong: true, text });
     }
-    element("large").replaceChildren(...makePicture(images, image, drawn, 2.2));
+    element("large").replaceChildren(...makeImage(images, image, drawn, 2.2));
     element("large").style.aspectRatio = `${images.width[image]} / ${images.height[image]}`;
     element("large").style.setProperty("--ratio", images.width[image] / images.height[image]);
     element("title").textContent = images.id[image];

@@ -13,12 +13,12 @@ import numpy as np
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 
 FOLDER = "report_files"  # beside the page
-MOST_TENTHS = 10_000_000  # of a px: no picture is that large
+MOST_TENTHS = 10_000_000  # of a px: no image is that large
 MAX_ENTRIES = 200_000  # about 20 MB of data, which a browser reads in two seconds
 
 
 @dataclass(frozen=True)
-class Kind:
+class EntryKind:
     """What an entry shows."""
 
     key: str  # in the page's address: stays the same
@@ -73,7 +73,7 @@ class Entries:
 @dataclass(frozen=True, eq=False)
 class Gallery:
     truth: GroundTruth
-    kinds: tuple[Kind, ...]
+    kinds: tuple[EntryKind, ...]
     notes: tuple[str, ...]
     entries: Entries
     start: str  # key of the kind, or the group, that is shown first; "all"
@@ -90,18 +90,18 @@ def shortened(gallery: Gallery, limit: int = MAX_ENTRIES) -> Gallery:
     return Gallery(gallery.truth, gallery.kinds, gallery.notes, kept, gallery.start)
 
 
-def write_gallery(folder: Path, gallery: Gallery, pictured: Bools) -> Path:
-    """Writes report_files/data.js in `folder`; `pictured` (N,) marks the images that have a picture there.
+def write_gallery(folder: Path, gallery: Gallery, with_thumbnail: Bools) -> Path:
+    """Writes report_files/data.js in `folder`; `with_thumbnail` (N,) marks the images that have an image there.
 
     A classic script, which a page of a folder may load where it may not fetch: browsers refuse file:// to fetch().
     """
     path = folder / FOLDER / "data.js"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"window.detkitGallery = {_script_json(_content(gallery, pictured))};\n", encoding="ascii")
+    path.write_text(f"window.detkitGallery = {_script_json(_content(gallery, with_thumbnail))};\n", encoding="ascii")
     return path
 
 
-def _content(gallery: Gallery, pictured: Bools) -> dict[str, object]:
+def _content(gallery: Gallery, with_thumbnail: Bools) -> dict[str, object]:
     """Columns, which are a third of the size of rows."""
     truth, objects, entries = gallery.truth, gallery.truth.objects, gallery.entries
     return {
@@ -113,7 +113,7 @@ def _content(gallery: Gallery, pictured: Bools) -> dict[str, object]:
             "id": list(truth.image_ids),
             "width": truth.sizes[:, 1].tolist(),
             "height": truth.sizes[:, 0].tolist(),
-            "pictured": pictured.astype(int).tolist(),
+            "with_thumbnail": with_thumbnail.astype(int).tolist(),
             "firstObject": truth.starts.tolist(),
             "objects": truth.counts.tolist(),
         },

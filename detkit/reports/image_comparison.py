@@ -10,9 +10,9 @@ from detkit.data.ground_truth import Bools, Floats, Ints
 from detkit.evaluation.assessment import Assessment
 from detkit.evaluation.errors import ErrorKind
 from detkit.evaluation.rows import ranks
-from detkit.evaluation.voc import pairwise_overlap
+from detkit.evaluation.voc import elementwise_iou
 from detkit.reports import page_data
-from detkit.reports.gallery import Entries, Gallery, Kind, shortened
+from detkit.reports.gallery import Entries, EntryKind, Gallery, shortened
 from detkit.reports.run_gallery import boxes_of
 from detkit.reports.run_report import GalleryText, page_template, save_gallery
 
@@ -22,7 +22,7 @@ COLORS = ("#4dc3ff", "#ff9f43", "#c77dff", "#ff5d8f", "#2dd4bf", "#a3e635", "#f4
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class RunDetections:
     """Detections of one run, best first; and objects, by their row in truth.objects."""
 
     image: Ints  # (K,)
@@ -33,8 +33,8 @@ class Table:
     object: Ints  # (K,) -1: none
     kind: Ints  # (K,) values of ErrorKind
 
-    def rows(self, index: "Ints | Bools") -> "Table":
-        return Table(
+    def rows(self, index: "Ints | Bools") -> "RunDetections":
+        return RunDetections(
             self.image[index],
             self.label[index],
             self.score[index],
@@ -49,7 +49,7 @@ def write_image_comparison(
     folder: Path,
     names: Sequence[str],
     assessments: Sequence[Assessment],
-    pictures: bool = True,
+    images: bool = True,
     min_score: float = MIN_SCORE,
 ) -> Path:
     """Writes compare.html and its folder report_files/; returns the page's path.
@@ -59,7 +59,7 @@ def write_image_comparison(
     """
     _check(names, assessments)
     gallery = shortened(comparison_gallery(names, assessments, min_score))
-    save_gallery(folder, gallery, assessments[0], pictures)
+    save_gallery(folder, gallery, assessments[0], images)
     scores = [page_data.headline(one) for one in assessments]
     page = page_template("image_comparison.html.j2").render(
         title="Comparison of " + ", ".join(names),
@@ -81,7 +81,9 @@ def comparison_gallery(names: Sequence[str], assessments: Sequence[Assessment], 
     kinds, entries = _objects(names, assessments[0], tables)
     for number, name in enumerate(names):
         meaning = f"A false detection of {name} that no other run makes."
-        kinds.append(Kind(f"false-{number}", f"false: only {name}", "false of one run", COLORS[number % 8], meaning))
+        kinds.append(
+            EntryKind(f"false-{number}", f"false: only {name}", "false of one run", COLORS[number % 8], meaning)
+        )
         alone = _alone(number, tables)
         entries.append(_entries(alone, np.full(len(alone.image), len(kinds) - 1, dtype=np.int64)))
     first = [kind for kind in kinds if kind.group == kinds[0].group]
@@ -125,11 +127,11 @@ def _class_rows(assessments: Sequence[Assessment]) -> list[tuple[str, list[float
     )
 
 
-def _table(assessment: Assessment, min_score: float) -> Table:
+def _table(assessment: Assessment, min_score: float) -> RunDetections:
     truth, judged = assessment.truth, assessment.errors.detections
     rows = np.flatnonzero(judged.score >= min_score)
     image, object_row = judged.image_index[rows], judged.object_row[rows]
-    return Table(
+    return RunDetections(
         image,
         judged.label[rows],
         judged.score[rows],
@@ -140,10 +142,12 @@ def _table(assessment: Assessment, min_score: float) -> Table:
     )
 
 
-def _objects(names: Sequence[str], assessment: Assessment, tables: Sequence[Table]) -> tuple[list[Kind], list[Entries]]:
+def _objects(
+    names: Sequence[str], assessment: Assessment, tables: Sequence[RunDetections]
+) -> tuple[list[EntryKind], list[Entries]]:
     """A kind for each set of runs that finds any object: those that differ first, then all, then none."""
     truth = assessment.truth
-    hits = [one.rows(one.kind == ErrorKind.HIT) for one in tables]
+    hits = [one.rows(one.kind == ErrorKind.TP) for one in tables]
     found = np.zeros((len(names), len(truth.objects)), dtype=np.bool_)
     for number, hit in enumerate(hits):
         found[number, hit.object] = True
@@ -165,23 +169,25 @@ def _objects(names: Sequence[str], assessment: Assessment, tables: Sequence[Tabl
     return kinds, entries
 
 
-def _kind(names: Sequence[str], bits: int) -> Kind:
+def _kind(names: Sequence[str], bits: int) -> EntryKind:
     chosen = [name for number, name in enumerate(names) if bits >> number & 1]
     if not chosen:
-        return Kind("found-0", "found by none", "found by none", "#ffd63c", "No run finds the object.")
+        return EntryKind("found-0", "found by none", "found by none", "#ffd63c", "No run finds the object.")
     if len(chosen) == len(names):
-        return Kind("found-all", "found by all", "found by all", "#40c85a", "Every run finds the object.")
+        return EntryKind("found-all", "found by all", "found by all", "#40c85a", "Every run finds the object.")
     who = ", ".join(chosen)
     meaning = f"Objects that {who} alone find{'s' if len(chosen) == 1 else ''}."
-    return Kind(f"found-{bits}", f"found: only {who}", "found by some", COLORS[(bits.bit_length() - 1) % 8], meaning)
+    return EntryKind(
+        f"found-{bits}", f"found: only {who}", "found by some", COLORS[(bits.bit_length() - 1) % 8], meaning
+    )
 
 
-def _without_detection(assessment: Assessment, objects: Ints) -> Table:
+def _without_detection(assessment: Assessment, objects: Ints) -> RunDetections:
     """The largest first."""
     truth, count = assessment.truth, len(objects)
     objects = objects[np.argsort(-truth.objects.xywh[objects, 2:].prod(axis=1), kind="stable")]
     nothing = np.zeros(count)
-    return Table(
+    return RunDetections(
         truth.image_index[objects],
         truth.objects.labels[objects],
         np.full(count, -1.0),
@@ -192,7 +198,7 @@ def _without_detection(assessment: Assessment, objects: Ints) -> Table:
     )
 
 
-def _alone(number: int, tables: Sequence[Table]) -> Table:
+def _alone(number: int, tables: Sequence[RunDetections]) -> RunDetections:
     """The false detections of a run that no other run makes."""
     false = [one.rows(np.isin(one.kind, page_data.FALSE_KINDS)) for one in tables]
     mine = false[number]
@@ -202,7 +208,7 @@ def _alone(number: int, tables: Sequence[Table]) -> Table:
     return mine.rows(~shared)
 
 
-def _has_counterpart(mine: Table, other: Table) -> Bools:
+def _has_counterpart(mine: RunDetections, other: RunDetections) -> Bools:
     """(K,) whether the other run has a detection of the class in the same place."""
     num_classes = int(max(mine.label.max(initial=0), other.label.max(initial=0))) + 1
     group, other_group = mine.image * num_classes + mine.label, other.image * num_classes + other.label
@@ -210,12 +216,12 @@ def _has_counterpart(mine: Table, other: Table) -> Bools:
     first, last = (np.searchsorted(other_group[order], group, side=side) for side in ("left", "right"))
     detection = np.repeat(np.arange(len(group)), last - first)
     candidate = order[np.repeat(first, last - first) + ranks(last - first)]
-    same = pairwise_overlap(mine.boxes[detection], other.boxes[candidate]) >= SAME_IOU
+    same = elementwise_iou(mine.boxes[detection], other.boxes[candidate]) >= SAME_IOU
     shared = np.zeros(len(group), dtype=np.bool_)
     shared[detection[same]] = True
     return shared
 
 
-def _entries(table: Table, kind: Ints) -> Entries:
+def _entries(table: RunDetections, kind: Ints) -> Entries:
     note = np.full(len(kind), -1, dtype=np.int64)
     return Entries(kind, table.image, table.label, table.score, table.boxes, table.object, table.iou, note)

@@ -1,4 +1,4 @@
-"""One picture that shows at a glance how a detector does: detections in the first images of a data set."""
+"""One image that shows at a glance how a detector does: detections in the first images of a data set."""
 
 from collections.abc import Mapping
 

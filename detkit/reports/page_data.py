@@ -121,7 +121,7 @@ def class_rows(assessment: Assessment) -> list[ClassRow]:
     rows = []
     for name, num_objects in zip(truth.classes, objects, strict=True):
         counts = assessment.errors.counts_of_class[name]
-        hits, false = counts[ErrorKind.HIT], sum(counts[kind] for kind in FALSE_KINDS)
+        hits, false = counts[ErrorKind.TP], sum(counts[kind] for kind in FALSE_KINDS)
         detections = hits + false + counts[ErrorKind.IGNORED]
         aps = [column[name] for column in columns]
         rows.append(ClassRow(name, aps, num_objects, detections, hits, false, num_objects - hits))

@@ -7,27 +7,27 @@ import numpy as np
 from detkit.data.ground_truth import Floats, Ints
 from detkit.evaluation.assessment import Assessment
 from detkit.evaluation.errors import ErrorKind
-from detkit.reports.gallery import Entries, Gallery, Kind
+from detkit.reports.gallery import Entries, EntryKind, Gallery
 from detkit.structures import Detections
 
 KINDS = {
-    ErrorKind.HIT: Kind("hit", "hit", "hits", "#40c85a", "The detection found its object."),
-    ErrorKind.LOC: Kind(
+    ErrorKind.TP: EntryKind("hit", "hit", "hits", "#40c85a", "The detection found its object."),
+    ErrorKind.LOC: EntryKind(
         "localisation",
         "localisation",
         "false",
         "#ff9f43",
         "The right class in a poor place: the boxes overlap too little.",
     ),
-    ErrorKind.CLS: Kind(
+    ErrorKind.CLS: EntryKind(
         "confusion", "confusion", "false", "#ff5d8f", "The right place, but the object is of another class."
     ),
-    ErrorKind.BOTH: Kind("both", "both", "false", "#c77dff", "A poor place on an object of another class."),
-    ErrorKind.DUPE: Kind(
+    ErrorKind.BOTH: EntryKind("both", "both", "false", "#c77dff", "A poor place on an object of another class."),
+    ErrorKind.DUPE: EntryKind(
         "duplicate", "duplicate", "false", "#4dc3ff", "A surer detection had found the object before."
     ),
-    ErrorKind.BKG: Kind("background", "background", "false", "#ff6e3c", "Nothing is there, or nothing is annotated."),
-    ErrorKind.MISS: Kind("missed", "missed", "missed", "#ffd63c", "No detection found the object."),
+    ErrorKind.BKG: EntryKind("background", "background", "false", "#ff6e3c", "Nothing is annotated there."),
+    ErrorKind.MISS: EntryKind("missed", "missed", "missed", "#ffd63c", "No detection found the object."),
 }
 NOTES = {
     ErrorKind.MISS: "no detection of it",

@@ -19,7 +19,7 @@ from detkit.reports.gallery import FOLDER, Gallery, shortened, write_gallery
 from detkit.reports.run_gallery import run_gallery
 from detkit.reports.thumbnails import write_thumbnails
 
-MAX_PICTURES = 10_000  # about 300 MB
+MAX_IMAGES = 10_000  # about 300 MB
 FIRST_PANELS = 15  # of curves: three rows; more are folded away
 # What has its own place on the page, or is the length of a whole run.
 PLACED = {"metric", "map", "ap", "images", "fps", "date", "seconds_per_image", "stages_ms"}
@@ -47,12 +47,12 @@ def write_report(
     assessment: Assessment,
     config_yaml: str,
     training_log: Sequence[figures.LogRow] | None,
-    pictures: bool,
+    images: bool,
 ) -> Path:
     """Writes report.html, its folder report_files/ and its figures as PNG beside it; returns the page's path.
 
     `metrics` is what metrics.json holds; of images, fps, stages_ms, seconds_per_image and other numbers what is there
-    is shown. Without `pictures` the gallery shows boxes on blank frames.
+    is shown. Without `images` the gallery shows boxes on blank frames.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ious, panels = curves.precision_recall_curves(assessment)
@@ -61,7 +61,7 @@ def write_report(
     for name, figure in training.items():
         figures.save_png(figure, folder / f"{name.lower().replace(' ', '_')}.png")
     gallery = shortened(run_gallery(assessment))
-    save_gallery(folder, gallery, assessment, pictures)
+    save_gallery(folder, gallery, assessment, images)
     causes, sums = page_data.causes(assessment.errors)
     page = page_template("run_report.html.j2").render(
         title=title,
@@ -103,19 +103,19 @@ def page_template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def save_gallery(folder: Path, gallery: Gallery, assessment: Assessment, pictures: bool) -> None:
-    """Writes the gallery's data and pictures to report_files/."""
-    pictured = _pictured(gallery) if pictures else np.zeros(len(assessment.truth), dtype=np.bool_)
-    write_thumbnails(folder / FOLDER / "pictures", assessment.dataset, np.flatnonzero(pictured).tolist())
-    write_gallery(folder, gallery, pictured)
+def save_gallery(folder: Path, gallery: Gallery, assessment: Assessment, images: bool) -> None:
+    """Writes the gallery's data and images to report_files/."""
+    with_thumbnail = _with_thumbnail(gallery) if images else np.zeros(len(assessment.truth), dtype=np.bool_)
+    write_thumbnails(folder / FOLDER / "images", assessment.dataset, np.flatnonzero(with_thumbnail).tolist())
+    write_gallery(folder, gallery, with_thumbnail)
 
 
-def _pictured(gallery: Gallery) -> Bools:
+def _with_thumbnail(gallery: Gallery) -> Bools:
     """(N,) the images of the first entries, and all others as long as there is room."""
     image = np.concatenate([gallery.entries.image, np.arange(len(gallery.truth))])
     _, first = np.unique(image, return_index=True)
     chosen = np.zeros(len(gallery.truth), dtype=np.bool_)
-    chosen[image[np.sort(first)[:MAX_PICTURES]]] = True
+    chosen[image[np.sort(first)[:MAX_IMAGES]]] = True
     return chosen
 
 

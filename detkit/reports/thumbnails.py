@@ -1,4 +1,4 @@
-"""Small pictures of a data set's images, for pages that show many."""
+"""Small images of a data set's images, for pages that show many."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from detkit.data.pipeline.loader import usable_cores
 from detkit.runtime.console import track
 
 LONG_SIDE = 480  # px
-QUALITY = 80  # of JPEG: about 30 kB a picture
+QUALITY = 80  # of JPEG: about 30 kB an image
 
 
 def write_thumbnails(folder: Path, dataset: DetectionDataset, images: Sequence[int]) -> None:
@@ -30,7 +30,7 @@ def write_thumbnails(folder: Path, dataset: DetectionDataset, images: Sequence[i
 
     # Threads: nearly all the time is OpenCV's, which lets others run meanwhile.
     with ThreadPoolExecutor(min(8, usable_cores())) as pool:
-        for _ in track(pool.map(write, images), "pictures", len(images)):
+        for _ in track(pool.map(write, images), "images", len(images)):
             pass
 
 

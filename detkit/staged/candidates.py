@@ -21,7 +21,7 @@ class CandidateRule:
 
 @dataclass(frozen=True)
 class Candidates:
-    boxes: Tensor  # (N, 4) px of the picture as stored
+    boxes: Tensor  # (N, 4) px of the image as stored
     positive_of: Tensor  # (N,) int64: class of an object, -1 for all others
     negative_for: Tensor  # (N, C) bool
     regressed: Tensor  # (K,) int64: rows that learn to become their nearest object

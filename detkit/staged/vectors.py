@@ -39,13 +39,13 @@ class ImageSource:
         )
 
     def maps(self, index: int, network: RegionNetwork) -> tuple[Features, Size]:
-        """What the network computes once an image, and the size of the picture it was computed from."""
+        """What the network computes once an image, and the size of the image it was computed from."""
         sample = self.resize(self.dataset.read(index))
         batch = collate([sample]).to(self.device)
         return network.maps(batch), (sample.image.shape[1], sample.image.shape[2])
 
     def regions(self, index: int, boxes: Tensor, size: Size) -> Tensor:
-        """Boxes (N, 4) px of the picture as stored -> regions (N, 5) of the picture of `size`."""
+        """Boxes (N, 4) px of the image as stored -> regions (N, 5) of the image of `size`."""
         height, width = self.dataset.size(index)
         scale = torch.tensor([size[1] / width, size[0] / height] * 2)
         return as_regions([boxes * scale]).to(self.device)

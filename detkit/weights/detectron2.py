@@ -2,7 +2,7 @@
 
 The numbers that no tensor tells are those of configs/Base-RCNN-C4.yaml and of detectron2's defaults, which its model
 zoo and almost every model trained from it have. Orders of anchors, offsets and classes are as in detkit; what differs
-is that anchors stand on the cells' corners, and the pixel mean. (A box that clipping to the picture leaves empty may be
+is that anchors stand on the cells' corners, and the pixel mean. (A box that clipping to the image leaves empty may be
 among detectron2's detections; detkit drops it.)
 """
 

@@ -3,11 +3,11 @@
 It follows py-faster-rcnn; what differs is that no proposal is too small, that regions are pooled in ways of its own,
 to 7 x 7 cells on ResNets as well, and that ResNets keep their batch norms. Where NMS leaves fewer than 300 proposals,
 it scores boxes of the first px in place of the others; detkit does not. What py_faster_rcnn.py says of the growth of a
-box and of enlarged pictures holds here, too; there the last NMS is on boxes in px of the original.
+box and of enlarged images holds here, too; there the last NMS is on boxes in px of the original.
 
 The file tells how regions are pooled, or, an older one, nothing: then demo.py takes cfgs/vgg16.yml's way, which is also
 that of the published models. It does not tell whether its `align` is that of the master branch or of pytorch-1.0, nor
-whether `crop` was followed by max pooling: only with cfgs/res50.yml it was. Other sizes of pictures, such as the 800 px
+whether `crop` was followed by max pooling: only with cfgs/res50.yml it was. Other sizes of images, such as the 800 px
 of --ls, are not told either.
 """
 
@@ -92,7 +92,7 @@ def _pooling(mode: object, network: str) -> tuple[dict[str, Any], str, str]:
 
 
 def _training(is_vgg: bool) -> dict[str, Any]:
-    """What cfgs/vgg16.yml, cfgs/res101.yml and the README's first rows say: VOC07, one picture a step."""
+    """What cfgs/vgg16.yml, cfgs/res101.yml and the README's first rows say: VOC07, one image a step."""
     if is_vgg:
         return training(60_000, 50_000)
     recipe = training(70_000, 50_000)

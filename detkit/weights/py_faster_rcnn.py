@@ -4,8 +4,8 @@ Anchors: all sizes of the first ratio first (detkit: all ratios of the first siz
 last), and box offsets for the background too. One image of a shorter side of 600 px, at most 1000.
 
 On the network's own input detections are the same, but in rare cases: growth of a box is held at 1000 / 16, and
-proposals that are too small are dropped after the best 6,000 are taken, not before. With a picture enlarged s times,
-too small is below 16 px of the enlarged picture, there of the original; and there final boxes are decoded in the
+proposals that are too small are dropped after the best 6,000 are taken, not before. With an image enlarged s times,
+too small is below 16 px of the enlarged image, there of the original; and there final boxes are decoded in the
 original's pixels, whose last one inside is 1 px away, not 1 / s px (a difference below 1 px).
 """
 

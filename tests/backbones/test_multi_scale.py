@@ -23,7 +23,7 @@ def test_every_size_goes_through_the_same_network_smallest_first() -> None:
     torch.testing.assert_close(pyramid.maps[2], network(larger))
 
 
-def test_a_picture_made_smaller_is_averaged_not_sampled() -> None:
+def test_a_image_made_smaller_is_averaged_not_sampled() -> None:
     """A third of the size keeps the mean of a pattern that every sampling would take for black or white."""
     stripes = torch.zeros(1, 3, 48, 48)
     stripes[..., ::3] = 3.0
@@ -41,7 +41,7 @@ def test_places_stay_in_proportion() -> None:
         torch.testing.assert_close(resized[0, 0, 5, inner], x[inner], atol=1e-3, rtol=0)
 
 
-def test_tiny_pictures_keep_a_pixel() -> None:
+def test_tiny_images_keep_a_pixel() -> None:
     assert MultiScale(nn.Identity(), (0.1,))(torch.ones(1, 3, 2, 4)).maps[0].shape == (1, 3, 1, 1)
 
 

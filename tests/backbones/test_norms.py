@@ -34,4 +34,4 @@ def test_calibrated_norms_keep_a_network_at_strength_one() -> None:
     calibrate(network, 32, 32)
     assert network.training
     assert 0.05 < float(network.eval()(x).std()) < 5
-    assert 0.05 < float(network(0.5 * x + 1).std()) < 50  # other pictures do not blow up either
+    assert 0.05 < float(network(0.5 * x + 1).std()) < 50  # other images do not blow up either

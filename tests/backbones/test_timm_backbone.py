@@ -98,7 +98,7 @@ def test_norms_and_preprocessing() -> None:
     [
         ("resnet5O", r"timm .* has no resnet5O; near it are .*'resnet50'"),
         ("vit_tiny_patch16", "has no vit_tiny_patch16; near it are"),
-        ("swin_tiny_patch4_window7_224", r"not take pictures of any size, only of 224 x 224 px .*can be cut: ResNet"),
+        ("swin_tiny_patch4_window7_224", r"not take images of any size, only of 224 x 224 px .*can be cut: ResNet"),
         ("vit_small_patch32_224", r"no map of stride 16, only of \[32\]; networks that can be cut"),
         ("selecsls42", "is no chain of modules; networks that can be cut"),
     ],

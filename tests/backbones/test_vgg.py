@@ -86,7 +86,7 @@ def test_frozen_stages(frozen_stages: int, free: int) -> None:
 
 @pytest.mark.parametrize("layout", ["torchvision", "caffe"])
 @torch.no_grad()
-def test_a_random_start_keeps_pictures_at_a_sane_size(layout: Layout) -> None:
+def test_a_random_start_keeps_images_at_a_sane_size(layout: Layout) -> None:
     torch.manual_seed(0)
     backbone = small(layout)
     images = torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)

@@ -6,15 +6,15 @@ import pytest
 
 from detkit.build.data import build_batches, build_dataset, split_names, with_classes
 from detkit.data.synthetic import shapes
-from detkit.data.pipeline.loader import Part
+from detkit.data.pipeline.loader import Shard
 from detkit.config.schema import Config
 from detkit.config.data import ShapesData
 
 
 def test_a_batch_that_cannot_be_shared_out(tiny_config: Config) -> None:
     dataset = build_dataset(tiny_config.data, ["train"])
-    build_batches(tiny_config, dataset, Part(0, 2))
-    for part in (Part(0, 3), Part(0, 2, accumulate=2)):
+    build_batches(tiny_config, dataset, Shard(0, 2))
+    for part in (Shard(0, 3), SplitPart(0, 2, accumulate=2)):
         with pytest.raises(ValueError, match=r"train\.batch_size 2 cannot be shared by"):
             build_batches(tiny_config, dataset, part)
 
@@ -32,7 +32,7 @@ def test_a_split_of_shapes_has_all_classes_though_it_may_not_show_them(tmp_path:
     assert [len(split) for split in splits] == [2, 1, 1]
     assert len({split.classes for split in splits}) == 1
     shown = {label for i in range(1) for label in splits[1].target(i).labels.tolist()}
-    assert shown < set(range(len(splits[1].classes)))  # one picture shows some of them
+    assert shown < set(range(len(splits[1].classes)))  # one image shows some of them
 
 
 def test_the_built_in_set_is_the_same_from_a_config_and_from_its_tool() -> None:

@@ -13,7 +13,7 @@ from detkit.config.loading import load_config
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
 from detkit.config.backbones import VGG, Pixels, ResNet, ZFNet
 from detkit.config.schema import Config
-from detkit.config.models import RoIAlignSection, RoIMaxPoolSection
+from detkit.config.models import RoIAlignConfig, RoIMaxPoolConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())
@@ -57,9 +57,9 @@ def test_pools(tiny_config: Config) -> None:
         pool_size, stride, offset = 14, 16, 5.5
 
     published = Published()
-    align = build_pool(RoIAlignSection(kind="roi_align", sampling=4), published)
+    align = build_pool(RoIAlignConfig(kind="roi_align", sampling=4), published)
     assert (type(align), align.size, align.stride, align.sampling, align.offset) == (RoIAlign, 14, 16, 4, 5.5)
-    assert isinstance(build_pool(RoIMaxPoolSection(kind="roi_pool", size=7), published), RoIMaxPool)
+    assert isinstance(build_pool(RoIMaxPoolConfig(kind="roi_pool", size=7), published), RoIMaxPool)
 
 
 @pytest.mark.parametrize(("batch", "rate"), [(2, 0.001), (8, 0.004), (1, 0.0005)])

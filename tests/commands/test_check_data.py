@@ -17,7 +17,7 @@ CROWDED = [[x, y, x + 4, y + 4] for x in range(0, 55, 5) for y in range(0, 50, 5
 def split(
     *images: list[list[float]], labels: list[int] | None = None, ignore: list[bool] | None = None
 ) -> CheckedSplit:
-    """Pictures of 60 px; labels and `ignore` are of the first, else all are of class 0."""
+    """Images of 60 px; labels and `ignore` are of the first, else all are of class 0."""
     parts = [
         Objects.of_boxes(np.zeros(len(boxes), dtype=np.int64), np.array(boxes, dtype=np.float64).reshape(-1, 4))
         for boxes in images
@@ -46,8 +46,8 @@ def test_all_can_be_found() -> None:
     [
         ([[0, 0, 9, 9], [0, 0, 9, 9]], 1, "VOC's rules let only one", 0.5, 1.0),
         ([[0, 0, 9, 9], [5, 5, 5, 9]], 1, "has no area (0 x 4 px)", 1.0, 51 / 101),
-        ([[0, 0, 9, 9], [70, 5, 80, 9]], 1, "lies outside its picture", 1.0, 51 / 101),
-        # Inside its picture 2/3 are left: IoU .5 to .65 are met, the other 6 thresholds miss the half of the recalls.
+        ([[0, 0, 9, 9], [70, 5, 80, 9]], 1, "lies outside its image", 1.0, 51 / 101),
+        # Inside its image 2/3 are left: IoU .5 to .65 are met, the other 6 thresholds miss the half of the recalls.
         ([[0, 0, 9, 9], [40, 0, 70, 9]], 1, "by IoU 0.67", 1.0, (4 + 6 * 51 / 101) / 10),
     ],
 )
@@ -82,4 +82,4 @@ def test_frame_of_a_config(tiny: dict[str, Any]) -> None:
     frame = frame_of(parse_config(tiny, "tiny"))
     assert (frame.sizes, frame.cell.shape, frame.across_border) == ((10.0, 20.0), (2, 4), True)
     assert (frame.resize.short_side, frame.resize.long_side) == (64, 96)
-    assert frame_of(None).describe().startswith("pictures of 600 px (at most 1,000), 9 anchors of 128 256 512 px")
+    assert frame_of(None).describe().startswith("images of 600 px (at most 1,000), 9 anchors of 128 256 512 px")

@@ -90,8 +90,8 @@ def test_voc_to_voc_keeps_truncated(tmp_path: Path) -> None:
     voc = make_voc(tmp_path / "voc")
     again, told = to(voc, "voc", tmp_path / "again")
     assert told == (
-        "train: 2 pictures, 2 objects",
-        "val: 1 pictures, 1 objects",
+        "train: 2 images, 2 objects",
+        "val: 1 images, 1 objects",
         f"{tmp_path}/again: {voc.root} in VOC form",
     )
     assert opened(again, "val").ground_truth().objects.truncated.tolist() == [True]
@@ -111,7 +111,7 @@ def test_coco_to_voc_and_back_loses_what_is_told(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
     voc, told = to(coco, "voc", tmp_path / "voc")
     assert told[1:-1] == (
-        "1 objects have no area in their picture: left out",
+        "1 objects have no area in their image: left out",
         "1 objects are crowd: written as difficult",
         "2 objects have the area of their outline: lost, that of the box is left",
         "the category numbers of 2 classes are lost: VOC knows classes by name",
@@ -137,7 +137,7 @@ def test_to_yolo_and_back_keeps_boxes_to_a_ten_thousandth_pixel(tmp_path: Path, 
     assert [last.classes[label] for label in last.objects.labels] == names
 
 
-def test_pictures_are_copied_or_linked(tmp_path: Path) -> None:
+def test_images_are_copied_or_linked(tmp_path: Path) -> None:
     voc = make_voc(tmp_path / "voc")
     to(voc, "yolo", tmp_path / "copy")
     to(voc, "yolo", tmp_path / "link", link=True)
@@ -165,7 +165,7 @@ def test_only_an_earlier_conversion_is_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"voc", "out"}
 
 
-def test_a_picture_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:
+def test_a_image_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:, :10] = 255
@@ -173,7 +173,7 @@ def test_a_picture_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> 
     exif[0x0112] = 6
     Image.fromarray(pixels).save(tmp_path / "coco/images/25.png", exif=exif)
     voc, told = to(coco, "voc", tmp_path / "voc")
-    assert any(line.startswith("1 pictures are written anew") for line in told)
+    assert any(line.startswith("1 images are written anew") for line in told)
     with Image.open(tmp_path / "voc/JPEGImages/25.png") as image:
         assert image.size == (WIDTH, HEIGHT) and not image.getexif()
         np.testing.assert_array_equal(np.asarray(image), pixels)

@@ -16,11 +16,11 @@ import torch
 
 from detkit.commands.demo import (
     Models,
+    analyse,
     build_page,
     draw,
     find_runs,
     in_words,
-    look,
     serve,
     stages_html,
     table,
@@ -45,8 +45,8 @@ def photo(voc_root: Path) -> Path:
 # What the page computes
 
 
-def test_the_table_and_the_picture_are_of_the_same_detections(predictor: Predictor, photo: Path) -> None:
-    seen = look(predictor, photo)
+def test_the_table_and_the_image_are_of_the_same_detections(predictor: Predictor, photo: Path) -> None:
+    seen = analyse(predictor, photo)
     found = predictor.predict(photo, min_score=0.02)
     rows = table(seen, 0.02)
     assert len(rows) == len(found) > 0
@@ -60,7 +60,7 @@ def test_the_table_and_the_picture_are_of_the_same_detections(predictor: Predict
 
 
 def test_every_stage_is_timed(predictor: Predictor, photo: Path) -> None:
-    stages = look(predictor, photo).stages
+    stages = analyse(predictor, photo).stages
     assert list(stages) == ["decode", "resize", "convolution", "proposals", "regions", "nms"]
     assert all(ms > 0 for ms in stages.values())
     html = stages_html({"a<b": 1.0, "c": 3.0})
@@ -69,7 +69,7 @@ def test_every_stage_is_timed(predictor: Predictor, photo: Path) -> None:
 
 
 def test_what_is_not_shown_is_told(predictor: Predictor, photo: Path) -> None:
-    seen = look(predictor, photo)
+    seen = analyse(predictor, photo)
     count = len(predictor.predict(photo, min_score=0.01))
     words = in_words(seen, 1.0, 5)
     assert words.startswith(f"**0** detections of at least 1.00 in 128 x 96 px, {count} more of at least 0.01.")
@@ -78,21 +78,21 @@ def test_what_is_not_shown_is_told(predictor: Predictor, photo: Path) -> None:
     assert asked.startswith("**1** detection of") and "In white: the best 16 of 16 proposals." in asked
 
 
-def test_proposals_of_an_rpn_lie_in_the_picture(predictor: Predictor, photo: Path) -> None:
-    seen = look(predictor, photo)
+def test_proposals_of_an_rpn_lie_in_the_image(predictor: Predictor, photo: Path) -> None:
+    seen = analyse(predictor, photo)
     assert seen.proposals is None
     asked = with_proposals(seen)
     assert with_proposals(asked) is asked
     boxes = asked.proposals
     assert boxes is not None and 0 < len(boxes) <= 16
     assert (boxes >= 0).all() and (boxes <= torch.tensor([128.0, 96, 128, 96]) + 1e-3).all()
-    assert boxes[:, 2].max() > 64  # pixels of the picture, not of the resized one
+    assert boxes[:, 2].max() > 64  # pixels of the image, not of the resized one
     assert (draw(asked, 1.0, 3) != draw(asked, 1.0, 0)).any()
     assert (draw(asked, 1.0, 3) != draw(asked, 1.0, 2)).any()
 
 
-def test_proposals_that_came_with_the_picture_are_shown_as_they_are(predictor: Predictor, photo: Path) -> None:
-    seen = look(predictor, photo)
+def test_proposals_that_came_with_the_image_are_shown_as_they_are(predictor: Predictor, photo: Path) -> None:
+    seen = analyse(predictor, photo)
     boxes = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     object.__setattr__(seen.sample, "proposals", boxes)
     assert with_proposals(seen).proposals is boxes
@@ -149,14 +149,12 @@ def address(finished_run: Path) -> Iterator[str]:
     page.close(verbose=False)
 
 
-def test_a_picture_is_detected_in_and_drawn(
-    address: str, predictor: Predictor, finished_run: Path, photo: Path
-) -> None:
+def test_a_image_is_detected_in_and_drawn(address: str, predictor: Predictor, finished_run: Path, photo: Path) -> None:
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(address, verbose=False)
     client.predict(gradio_client.handle_file(photo), str(finished_run), api_name="/detect")
     drawn, rows, words, stages = client.predict(0.02, False, 5, api_name="/redraw")
-    seen = look(predictor, photo)
+    seen = analyse(predictor, photo)
     np.testing.assert_array_equal(read_image(Path(drawn)), draw(seen, 0.02, 0))
     assert rows["data"] == table(seen, 0.02)
     assert words == in_words(seen, 0.02, 0) and stages.startswith("<div") and "convolution" in stages
@@ -178,7 +176,7 @@ def test_the_page_asks_nobody_but_this_machine(address: str, tmp_path: Path) -> 
     command += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
     command += ["--virtual-time-budget=15000", "--dump-dom", address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    for text in ("Drop a picture", "Least score", "Show proposals", "Detections, best first"):
+    for text in ("Drop an image", "Least score", "Show proposals", "Detections, best first"):
         assert text in done.stdout
     events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
     # The browser has calls of its own to make, which no page asked for.

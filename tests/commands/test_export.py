@@ -1,4 +1,4 @@
-"""Exported detectors: in other programs' words they find the same, whatever the number and the sizes of pictures."""
+"""Exported detectors: in other programs' words they find the same, whatever the number and the sizes of images."""
 
 import json
 import re
@@ -39,7 +39,7 @@ from detkit.structures import Batch, Detections, Sample
 CLASSES = ("bar", "block")
 CPU = torch.device("cpu")
 EXPORTING = Path(__file__).parents[2] / "docs" / "exporting.md"
-SIZES = ((64, 96), (70, 81), (96, 64), (64, 64), (40, 96), (96, 33), (64, 64), (77, 90))  # px of pictures
+SIZES = ((64, 96), (70, 81), (96, 64), (64, 64), (40, 96), (96, 33), (64, 64), (77, 90))  # px of images
 SELECTION = {f"{mode}_{when}_nms": 16 for mode in ("train", "test") for when in ("before", "after")}
 RPN = {"channels": 16, "sizes": [24, 40], "ratios": [1.0], "min_side": 2} | SELECTION
 VGG = {"kind": "vgg", "depth": 11, "width": 0.0625, "fc_dim": 32, "weights": None}
@@ -86,19 +86,19 @@ def predictor(model: dict[str, Any]) -> Predictor:
     return Predictor(detector, CLASSES, config, CPU)
 
 
-def pictures(count: int) -> list[NDArray[np.uint8]]:
+def images(count: int) -> list[NDArray[np.uint8]]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in SIZES[:count]]
 
 
-def thin_pictures() -> list[NDArray[np.uint8]]:
+def thin_images() -> list[NDArray[np.uint8]]:
     """Each by itself narrower than two cells once its longer side fits; VGG cannot look at less than one."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (*size, 3)).astype(np.uint8) for size in ((4, 200), (300, 7), (1, 500), (1, 1))]
 
 
 def batch(of: Predictor, count: int, seed: int = 0) -> Batch:
-    """Pictures of different sizes, padded, half their stored size."""
+    """Images of different sizes, padded, half their stored size."""
     doubled = [
         replace(one, original_size=(2 * h, 2 * w)) for one in samples(of, count, seed) for h, w in [one.original_size]
     ]
@@ -106,7 +106,7 @@ def batch(of: Predictor, count: int, seed: int = 0) -> Batch:
 
 
 def samples(of: Predictor, count: int, seed: int = 0) -> list[Sample]:
-    """Pictures as stored; proposals, if need be, ever fewer, at last none."""
+    """Images as stored; proposals, if need be, ever fewer, at last none."""
     rng = np.random.default_rng(seed)
     made = []
     for i, (height, width) in enumerate(SIZES[:count]):
@@ -141,7 +141,7 @@ def original(request: pytest.FixtureRequest) -> Predictor:
 
 @pytest.mark.parametrize("suppress", [suppress_together, suppress_each])
 @pytest.mark.parametrize("count", [1, 2, 8])
-def test_all_pictures_at_once_are_the_detector(original: Predictor, suppress: Suppress, count: int) -> None:
+def test_all_images_at_once_are_the_detector(original: Predictor, suppress: Suppress, count: int) -> None:
     core = OnBatch(detector_of(original), suppress)
     check_same(core.detect(batch(original, count)), original.detector.detect(batch(original, count)), 1e-4, 1e-6)
 
@@ -184,8 +184,8 @@ def test_onnxruntime_finds_the_same(original: Predictor, tmp_path: Path) -> None
         stored = samples(original, count, seed=count)
         resized = collate([original.resize(one) for one in stored])
         check_same(exported.detect(collate(stored)), original.detector.detect(resized), px=0.01, score=1e-4)
-    assert agreement(original, exported, thin_pictures()).holds
-    whole = agreement(original, exported, pictures(5))
+    assert agreement(original, exported, thin_images()).holds
+    whole = agreement(original, exported, images(5))
     assert whole.holds and whole.detections > 0, whole
     check_header(path, takes_proposals=original.config.model.kind == "fast_rcnn")
     if original.config.model.kind == "faster_rcnn":
@@ -212,7 +212,7 @@ def check_documented_use(path: Path, exported: OnnxDetector) -> None:
     """The program of docs/exporting.md, which knows nothing of detkit."""
     [program] = re.findall(r"```python\n(.*?)```", EXPORTING.read_text(), re.DOTALL)
     assert "detkit" not in program
-    Image.fromarray(pictures(1)[0]).save(path.with_name("street.jpg"), quality=95)
+    Image.fromarray(images(1)[0]).save(path.with_name("street.jpg"), quality=95)
     script = path.with_name("use.py")
     script.write_text(program.replace("model.onnx", path.name).replace("0.5:", "0.1:"))
     done = subprocess.run([sys.executable, script], cwd=path.parent, capture_output=True, text=True, check=True)
@@ -241,7 +241,7 @@ def test_torch_export_finds_the_same(original: Predictor, tmp_path: Path) -> Non
     for count in (1, 2, 8):
         same = batch(original, count, seed=count)
         check_same(exported.detect(same), original.detector.detect(same), px=1e-3, score=1e-5)
-    assert agreement(original, exported, thin_pictures()).holds
+    assert agreement(original, exported, thin_images()).holds
 
 
 # safetensors
@@ -257,7 +257,7 @@ def test_safetensors_hold_the_same_detector(tmp_path: Path) -> None:
     export_safetensors(tmp_path, tmp_path / "model.safetensors")
     again = detkit.load(tmp_path / "model.safetensors", device="cpu")
     assert again.classes == CLASSES and load_model(tmp_path / "model.safetensors").step == 3
-    for one, other in zip(again.predict_all(pictures(3), 0.05), first.predict_all(pictures(3), 0.05), strict=True):
+    for one, other in zip(again.predict_all(images(3), 0.05), first.predict_all(images(3), 0.05), strict=True):
         assert torch.equal(one.boxes, other.boxes) and torch.equal(one.scores, other.scores)
     assert load_file(tmp_path / "model.safetensors").keys() == detector_of(first).state_dict().keys()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt", "model.safetensors"]

@@ -129,7 +129,7 @@ def test_validation_keeps_its_best_and_logs_it(tiny_file: Path, tmp_path: Path) 
     assert load_model(tmp_path / "run").step == best["step"]
 
 
-def test_validation_pictures_must_not_be_trained_on(tiny_file: Path, tmp_path: Path) -> None:
+def test_validation_images_must_not_be_trained_on(tiny_file: Path, tmp_path: Path) -> None:
     config = load_config(tiny_file, ["data.val=[val,train]", "train.eval_every=2"])
     with pytest.raises(ConfigError, match=r"data\.val .* shares 8 images with data\.train, such as 000000"):
         train(config, tmp_path / "run")
@@ -217,13 +217,13 @@ def test_detecting_draws_and_writes_json(finished_run: Path, voc_root: Path, tmp
     arguments = ("--out", tmp_path / "out", "--min-score", "0")
     status, out, _ = inside("detect", finished_run, folder, folder / "000003.png", *arguments)
     assert status == 0
-    rows = json.loads((tmp_path / "out" / "detections.json").read_text())["pictures"]
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())["images"]
     assert len(rows) == 14 and len({row["drawn"] for row in rows}) == 14
     assert all((tmp_path / "out" / row["drawn"]).stat().st_size > 0 for row in rows)
     assert rows[3]["file"] == str(folder / "000003.png")
-    assert rows[3]["detections"] == rows[13]["detections"]  # the same picture, twice
+    assert rows[3]["detections"] == rows[13]["detections"]  # the same image, twice
     found = [one for row in rows for one in row["detections"]]
-    assert f"{len(found)} detections in 14 pictures" in out and found
+    assert f"{len(found)} detections in 14 images" in out and found
     for one in found:
         x1, y1, x2, y2 = one["box"]
         assert one["class"] in ("bar", "block") and 0 <= one["score"] <= 1
@@ -253,7 +253,7 @@ def test_detecting_draws_and_writes_json(finished_run: Path, voc_root: Path, tmp
         (("eval", "--voc07", "{run}", "--detections", "{empty}"), ("not both",)),
         (("detect", "{empty}", "{data}/JPEGImages", "--out", "{empty}/out"), ("model.pt: no such file",)),
         (("detect", "{run}", "nowhere.jpg", "--out", "{empty}/out"), ("nowhere.jpg: no such file or folder",)),
-        (("detect", "{run}", "{empty}", "--out", "{empty}/out"), ("no pictures in this folder",)),
+        (("detect", "{run}", "{empty}", "--out", "{empty}/out"), ("no images in this folder",)),
     ],
     ids=lambda value: " ".join(value) if value[0] in ("train", "eval", "detect") else "",
 )

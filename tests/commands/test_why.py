@@ -1,4 +1,4 @@
-"""A detector followed through a picture: the steps must end in the very detections that it gives."""
+"""A detector followed through an image: the steps must end in the very detections that it gives."""
 
 import json
 from dataclasses import replace
@@ -17,7 +17,7 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.formats.voc import VocDataset
 from detkit.data.ground_truth import GroundTruth
 from detkit.data.pipeline.loader import collate
-from detkit.evaluation.verdicts import Fate, Step
+from detkit.evaluation.diagnosis import Outcome, Step
 from detkit.evaluation.voc import evaluate
 from detkit.predictor import Predictor
 from detkit.staged.bbox_regressor import BoxRegressors
@@ -110,12 +110,12 @@ def test_the_verdicts_are_those_of_the_detections(
         index = find_image(dataset, image_id)
         found = detect(predictor, dataset.read(index), min_score)
         results = evaluate({image_id: found}, dataset, "voc10", min_iou).classes.values()
-        expected = {row for one in results for row in one.object_index[one.is_hit].tolist()}
+        expected = {row for one in results for row in one.object_index[one.is_tp].tolist()}
         explanation = explain_image(predictor, dataset, image_id, min_iou, min_score).account.explanation
-        hits = [verdict for verdict in explanation.verdicts if verdict.step is Step.FOUND]
-        assert {verdict.object for verdict in hits} == expected
+        hits = [diagnosis for diagnosis in explanation.diagnoses if diagnosis.step is Step.FOUND]
+        assert {diagnosis.object for diagnosis in hits} == expected
         false = explanation.false_detections
-        told = [*false, *(verdict.claim for verdict in hits if verdict.claim is not None)]
+        told = [*false, *(diagnosis.scored for diagnosis in hits if diagnosis.scored is not None)]
         told.sort(key=lambda one: -one.score)
         assert len(told) == len(found)
         torch.testing.assert_close(torch.tensor([one.score for one in told]), found.scores)
@@ -130,7 +130,7 @@ def test_something_is_found_and_something_missed(predictor: Predictor, dataset: 
     for min_iou in (0.1, 0.7):
         for image_id in IDS:
             explanation = explain_image(predictor, dataset, image_id, min_iou, 0.01).account.explanation
-            steps |= {verdict.step for verdict in explanation.verdicts}
+            steps |= {diagnosis.step for diagnosis in explanation.diagnoses}
     assert Step.FOUND in steps and len(steps) > 1
 
 
@@ -143,14 +143,14 @@ def test_candidates_that_pass_are_the_proposals(finished_run: Path, dataset: Det
         regions, _ = trace(predictor, dataset.read(1))
         candidates = regions.candidates
         assert candidates is not None
-        passed = candidates.boxes[candidates.fates == Fate.PASSED]
-        in_order = candidates.logits[candidates.fates == Fate.PASSED].argsort(descending=True)
+        passed = candidates.boxes[candidates.outcomes == Outcome.PASSED]
+        in_order = candidates.logits[candidates.outcomes == Outcome.PASSED].argsort(descending=True)
         torch.testing.assert_close(passed[in_order], regions.proposals, atol=1e-3, rtol=1e-5)
         assert len(candidates.anchors) == len(candidates.boxes) > 16
-        assert int((candidates.fates == Fate.UNRANKED).sum()) == len(candidates.boxes) - 16
+        assert int((candidates.outcomes == Outcome.UNRANKED).sum()) == len(candidates.boxes) - 16
 
 
-def test_boxes_are_in_px_of_the_stored_picture(finished_run: Path, dataset: DetectionDataset) -> None:
+def test_boxes_are_in_px_of_the_stored_image(finished_run: Path, dataset: DetectionDataset) -> None:
     regions, _ = trace(detkit.load(finished_run, "cpu"), dataset.read(3))  # tall: 128 x 96 px, seen as 85 x 64
     assert regions.proposals[:, 3].max() > 90
     assert regions.refined.shape[1:] == (2, 4)
@@ -171,8 +171,8 @@ def test_an_image_without_objects(finished_run: Path, dataset: DetectionDataset)
 
 def test_what_is_written(finished_run: Path, dataset: DetectionDataset, tmp_path: Path) -> None:
     why = explain_image(detkit.load(finished_run, "cpu"), dataset, "000003", min_score=0.01)
-    picture, table = write(why, tmp_path / "new" / "folder")
-    assert cv2.imread(str(picture)).shape == (128, 96, 3)
+    image, table = write(why, tmp_path / "new" / "folder")
+    assert cv2.imread(str(image)).shape == (128, 96, 3)
     content = json.loads(table.read_text())
     assert (content["image"], content["classes"], content["num_proposals"]) == ("000003", ["bar", "block"], 16)
     assert [one["class"] for one in content["objects"]] == ["bar", "block"]

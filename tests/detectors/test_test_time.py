@@ -40,7 +40,7 @@ def detector(finished_run: Path) -> TwoStageDetector:
     return found
 
 
-def pictures(proposals: bool = False) -> list[Sample]:
+def images(proposals: bool = False) -> list[Sample]:
     torch.manual_seed(0)
     samples = [
         Sample(str(i), torch.randint(0, 256, (3, *size), dtype=torch.uint8), size) for i, size in enumerate(SIZES)
@@ -72,17 +72,17 @@ def mirrored(detections: list[Detections]) -> list[Detections]:
 
 def test_one_plain_view_is_plain_detecting_bit_for_bit(detector: TwoStageDetector) -> None:
     looking = TestTimeDetector([View(detector, RESIZE, False, PLAIN)])
-    assert_same(looking.detect(collate(pictures())), plain(detector, pictures()))
+    assert_same(looking.detect(collate(images())), plain(detector, images()))
 
 
-def test_the_mirrored_view_finds_what_is_in_the_mirrored_picture(detector: TwoStageDetector) -> None:
+def test_the_mirrored_view_finds_what_is_in_the_mirrored_image(detector: TwoStageDetector) -> None:
     looking = TestTimeDetector([View(detector, RESIZE, True, PLAIN)])
-    turned = [replace(sample, image=sample.image.flip(2)) for sample in pictures()]
-    assert_same(looking.detect(collate(pictures())), mirrored(plain(detector, turned)), px=1e-3)
+    turned = [replace(sample, image=sample.image.flip(2)) for sample in images()]
+    assert_same(looking.detect(collate(images())), mirrored(plain(detector, turned)), px=1e-3)
 
 
-def test_a_symmetric_picture_has_its_boxes_mirrored(detector: TwoStageDetector) -> None:
-    left = [replace(s, image=s.image[..., : s.image.shape[2] // 2]) for s in pictures()]
+def test_a_symmetric_image_has_its_boxes_mirrored(detector: TwoStageDetector) -> None:
+    left = [replace(s, image=s.image[..., : s.image.shape[2] // 2]) for s in images()]
     samples = [replace(s, image=torch.cat([s.image, s.image.flip(2)], dim=2)) for s in left]
     looking = TestTimeDetector([View(detector, RESIZE, True, PLAIN)])
     assert_same(looking.detect(collate(samples)), mirrored(plain(detector, samples)), px=1e-3)
@@ -91,20 +91,20 @@ def test_a_symmetric_picture_has_its_boxes_mirrored(detector: TwoStageDetector) 
 def test_another_size_is_mapped_back(detector: TwoStageDetector) -> None:
     larger = Resize(100, 150)
     looking = TestTimeDetector([View(detector, larger, False, PLAIN)])
-    assert_same(looking.detect(collate(pictures())), plain(detector, pictures(), larger))
+    assert_same(looking.detect(collate(images())), plain(detector, images(), larger))
 
 
 def test_labels_of_a_detector_may_be_others_here(detector: TwoStageDetector) -> None:
     looking = TestTimeDetector([View(detector, RESIZE, False, (1, 0))])
-    found, usual = looking.detect(collate(pictures())), plain(detector, pictures())
+    found, usual = looking.detect(collate(images())), plain(detector, images())
     assert [d.labels.tolist() for d in found] == [(1 - d.labels).tolist() for d in usual]
 
 
-def test_a_view_sees_proposals_where_its_picture_has_them(detector: TwoStageDetector) -> None:
-    batch = collate(pictures(proposals=True))
+def test_a_view_sees_proposals_where_its_image_has_them(detector: TwoStageDetector) -> None:
+    batch = collate(images(proposals=True))
     direct, turned = (View(detector, RESIZE, flip, PLAIN).see(batch) for flip in (False, True))
     assert batch.proposals is not None and direct.proposals is not None and turned.proposals is not None
-    # The tall picture, 90 x 60 px, is 96 x 64 px here, and its mirrored boxes are counted from there.
+    # The tall image, 90 x 60 px, is 96 x 64 px here, and its mirrored boxes are counted from there.
     torch.testing.assert_close(direct.proposals[1], batch.proposals[1] * torch.tensor([64 / 60, 96 / 90] * 2))
     torch.testing.assert_close(turned.proposals[1], mirror(direct.proposals[1], 64))
     assert torch.equal(turned.images[1, :, :96, :64], direct.images[1, :, :96, :64].flip(2))
@@ -124,18 +124,18 @@ def test_mirror_by_hand_and_twice() -> None:
 def test_two_equal_views_are_one(detector: TwoStageDetector) -> None:
     """NMS drops what is found twice; boxes that vote for themselves twice stay where they are."""
     view = View(detector, RESIZE, False, PLAIN)
-    assert_same(TestTimeDetector([view, view]).detect(collate(pictures())), plain(detector, pictures()))
+    assert_same(TestTimeDetector([view, view]).detect(collate(images())), plain(detector, images()))
     shared = TestTimeDetector([view, view], shared_regions=True)
-    assert_same(shared.detect(collate(pictures())), plain(detector, pictures()))
+    assert_same(shared.detect(collate(images())), plain(detector, images()))
     voting = Merging(voting_iou=0.999)
-    twice = TestTimeDetector([view, view], voting).detect(collate(pictures()))
-    assert_same(twice, plain(detector, pictures()), px=1e-3)
+    twice = TestTimeDetector([view, view], voting).detect(collate(images()))
+    assert_same(twice, plain(detector, images()), px=1e-3)
 
 
 def test_united_boxes_are_those_of_any_view(detector: TwoStageDetector) -> None:
     views = [View(detector, Resize(side, 2 * side), flip, PLAIN) for side in (64, 90) for flip in (False, True)]
-    alone = [TestTimeDetector([view]).detect(collate(pictures())) for view in views]
-    together = TestTimeDetector(views).detect(collate(pictures()))
+    alone = [TestTimeDetector([view]).detect(collate(images())) for view in views]
+    together = TestTimeDetector(views).detect(collate(images()))
     for image, found in enumerate(together):
         of_all = torch.cat([of_view[image].boxes for of_view in alone])
         nearest = (found.boxes[:, None] - of_all).abs().amax(dim=2).amin(dim=1)
@@ -149,8 +149,8 @@ def test_united_boxes_are_those_of_any_view(detector: TwoStageDetector) -> None:
 
 
 def test_a_batch_is_one_by_one(detector: TwoStageDetector) -> None:
-    """Of pictures of one size: group norm, which this detector has, sees padding."""
-    first = pictures()[0]
+    """Of images of one size: group norm, which this detector has, sees padding."""
+    first = images()[0]
     samples = [replace(first, image=first.image.roll(shift, dims=2)) for shift in (0, 30, 70)]
     views = [View(detector, Resize(side, 2 * side), side > 64, PLAIN) for side in (64, 90)]
     looking = TestTimeDetector(views, Merging(gaussian_decay, 0.5), refinements=1)
@@ -162,8 +162,8 @@ def test_a_batch_is_one_by_one(detector: TwoStageDetector) -> None:
 
 
 def test_shared_regions_have_the_mean_of_all_opinions(detector: TwoStageDetector) -> None:
-    """One picture, seen directly and in a mirror: every step by hand."""
-    sample, (height, width) = pictures()[0], (64, 85)
+    """One image, seen directly and in a mirror: every step by hand."""
+    sample, (height, width) = images()[0], (64, 85)
     straight = collate([RESIZE(sample)])
     turned = replace(straight, images=straight.images.flip(3))
     assert straight.sizes.tolist() == [[height, width]]
@@ -187,14 +187,14 @@ def test_shared_regions_have_the_mean_of_all_opinions(detector: TwoStageDetector
 
 def test_shared_regions_are_refined_as_any(detector: TwoStageDetector) -> None:
     view = View(detector, RESIZE, False, PLAIN)
-    alone = TestTimeDetector([view], refinements=1).detect(collate(pictures()))
-    shared = TestTimeDetector([view, view], refinements=1, shared_regions=True).detect(collate(pictures()))
+    alone = TestTimeDetector([view], refinements=1).detect(collate(images()))
+    shared = TestTimeDetector([view, view], refinements=1, shared_regions=True).detect(collate(images()))
     assert_same(shared, alone, px=1e-3)
 
 
 def test_shared_regions_take_labels_by_name(detector: TwoStageDetector) -> None:
     """The same detector twice, once with its classes swapped: half the score for each class that is not the other's."""
-    batch = collate(pictures()[:1])
+    batch = collate(images()[:1])
     same = TestTimeDetector([View(detector, RESIZE, False, PLAIN)]).detect(batch)[0]
     views = [View(detector, RESIZE, False, labels) for labels in (PLAIN, (1, 0))]
     mixed = TestTimeDetector(views, shared_regions=True).detect(batch)[0]
@@ -204,12 +204,12 @@ def test_shared_regions_take_labels_by_name(detector: TwoStageDetector) -> None:
     torch.testing.assert_close(zero, one, atol=1e-5, rtol=0)
 
 
-def test_regions_that_came_with_the_pictures_are_shared_once(changed: Callable[[Change], Path]) -> None:
+def test_regions_that_came_with_the_images_are_shared_once(changed: Callable[[Change], Path]) -> None:
     fast = detkit.load(changed(as_fast), device="cpu").detector
     assert isinstance(fast, TwoStageDetector)
     view = View(fast, RESIZE, False, PLAIN)
     looking = TestTimeDetector([view, view], shared_regions=True)
-    seen = [view.see(collate(pictures(proposals=True)))] * 2
+    seen = [view.see(collate(images(proposals=True)))] * 2
     regions = [fast.proposals.propose(torch.zeros(0), one) for one in seen]
     assert looking._unite(seen, regions)[0].shape == (3, 5, 4)
 
@@ -274,7 +274,7 @@ def test_refining_scores_the_boxes_of_the_likeliest_class_again() -> None:
 
 def test_refining_finds_at_least_as_sure_boxes(detector: TwoStageDetector) -> None:
     view = View(detector, RESIZE, False, PLAIN)
-    once, refined = (TestTimeDetector([view], refinements=n).detect(collate(pictures())) for n in (0, 1))
+    once, refined = (TestTimeDetector([view], refinements=n).detect(collate(images())) for n in (0, 1))
     assert all(float(b.scores[0]) >= float(a.scores[0]) for a, b in zip(once, refined, strict=True))
 
 
@@ -335,11 +335,11 @@ def test_options_make_the_views(finished_run: Path) -> None:
     torch.testing.assert_close(made.merging.decay(torch.tensor([0.29, 0.3, 0.5])), torch.tensor([1.0, 0.7, 0.5]))
 
 
-def test_a_predictor_with_options_predicts_in_px_of_the_picture(finished_run: Path) -> None:
+def test_a_predictor_with_options_predicts_in_px_of_the_image(finished_run: Path) -> None:
     usual = detkit.load(finished_run, device="cpu")
     same_size = detkit.load(finished_run, device="cpu", test_time=TestTime(scales=(64,)))
-    images = [sample.image for sample in pictures()]
-    assert_same(same_size.predict(images, min_score=0), usual.predict(images, min_score=0))  # type: ignore[arg-type]
+    arrays = [sample.image for sample in images()]
+    assert_same(same_size.predict(arrays, min_score=0), usual.predict(arrays, min_score=0))  # type: ignore[arg-type]
     voting = detkit.load(finished_run, device="cpu", test_time=TestTime(flip=True, box_voting=0.5))
     everything, some = (voting.predict(images[0], min_score=least) for least in (0.01, 0.3))
     assert len(some) < len(everything)
@@ -374,8 +374,8 @@ def as_fast(content: dict[str, Any]) -> None:
 def test_an_ensemble_of_a_run_with_itself_is_the_run(finished_run: Path) -> None:
     usual = detkit.load(finished_run, device="cpu")
     twice = detkit.load(finished_run, device="cpu", ensemble=[finished_run / "model.pt"])
-    images = [sample.image for sample in pictures()]
-    assert_same(twice.predict(images, min_score=0), usual.predict(images, min_score=0))  # type: ignore[arg-type]
+    arrays = [sample.image for sample in images()]
+    assert_same(twice.predict(arrays, min_score=0), usual.predict(arrays, min_score=0))  # type: ignore[arg-type]
 
 
 def test_an_ensemble_knows_classes_by_name(finished_run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole detector on the CPU: losses, detections, batching, export, and that it learns two pictures by heart."""
+"""The whole detector on the CPU: losses, detections, batching, export, and that it learns two images by heart."""
 
 import math
 from dataclasses import dataclass
@@ -91,7 +91,7 @@ def ready() -> TwoStageDetector:
     return detector("frozen", seed=0).eval()
 
 
-def test_detections_are_sorted_and_inside_the_original_picture(ready: TwoStageDetector) -> None:
+def test_detections_are_sorted_and_inside_the_original_image(ready: TwoStageDetector) -> None:
     images = noise(2, 80, 112)
     plain = ready.detect(as_batch(images))
     scaled = ready.detect(as_batch(images, scale=(2, 3)))  # the originals: 160 px high, 336 px wide
@@ -151,8 +151,8 @@ def test_torch_export_follows_with_height_and_width_dynamic(ready: TwoStageDetec
     with torch.no_grad():
         program = torch.export.export(core, example, dynamic_shapes=({2: height, 3: width}, None)).module()
         # The last is so small that it has fewer anchors (12) than the proposals that are asked for (30).
-        for size, picture in (((96, 128), (96, 128)), ((121, 75), (110, 75)), ((32, 32), (32, 32))):
-            images, sizes = noise(1, *size, seed=1), torch.tensor([picture])
+        for size, image in (((96, 128), (96, 128)), ((121, 75), (110, 75)), ((32, 32), (32, 32))):
+            images, sizes = noise(1, *size, seed=1), torch.tensor([image])
             exported, eager = program(images, sizes), core(images, sizes)
             assert bool((eager[1] > 0).any())
             for one, other in zip(exported, eager, strict=True):
@@ -160,7 +160,7 @@ def test_torch_export_follows_with_height_and_width_dynamic(ready: TwoStageDetec
 
 
 @dataclass
-class TwoPictures:
+class TwoImages:
     """A data set in memory."""
 
     targets: tuple[Target, ...]
@@ -198,7 +198,7 @@ def draw(objects: Target, seed: int) -> Tensor:
     return image.to(torch.uint8)
 
 
-def test_overfits_two_pictures() -> None:
+def test_overfits_two_images() -> None:
     targets = (
         target(((10.0, 12.0, 62.0, 60.0), 0), ((90.0, 60.0, 140.0, 110.0), 1)),
         target(((20.0, 50.0, 74.0, 118.0), 1), ((92.0, 14.0, 150.0, 54.0), 0)),
@@ -217,7 +217,7 @@ def test_overfits_two_pictures() -> None:
         optimizer.step()
         history.append({name: loss.item() for name, loss in losses.items()})
     found: dict[str, Detections] = dict(zip(batch.image_ids, model.eval().detect(batch), strict=True))
-    result = evaluate(found, TwoPictures(targets), "voc10")
+    result = evaluate(found, TwoImages(targets), "voc10")
     assert result.mean_ap == 1.0, (result.ap, found)
     for one in found.values():  # the two objects, sure of both, and nothing else that it is sure of
         assert (one.scores > 0.5).sum() == 2, found

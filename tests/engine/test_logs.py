@@ -40,13 +40,13 @@ def test_a_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 3]
 
 
-def test_tensorboard_gets_the_same_numbers_and_pictures(tmp_path: Path) -> None:
+def test_tensorboard_gets_the_same_numbers_and_images(tmp_path: Path) -> None:
     log = RunLog(tmp_path, 0)
     log.write(3, {"loss": 0.5, "lr": 0.125})
-    log.picture(3, "detections", np.zeros((4, 6, 3), np.uint8))
+    log.image(3, "detections", np.zeros((4, 6, 3), np.uint8))
     log.close()
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(3, 0.5)]
     assert [(e.step, e.value) for e in events.Scalars("lr")] == [(3, 0.125)]
-    picture = events.Images("detections")[0]
-    assert (picture.step, picture.height, picture.width) == (3, 4, 6)
+    image = events.Images("detections")[0]
+    assert (image.step, image.height, image.width) == (3, 4, 6)

@@ -105,7 +105,7 @@ def test_hand_worked_table() -> None:
     loose, strict = IOUS.index(0.75), IOUS.index(0.8)
     assert matches.object_index[loose].tolist() == [2, 1, 1, -1]
     assert matches.object_index[strict].tolist() == [1, 2, 1, -1]
-    hit, false, ignored = Outcome.HIT, Outcome.FALSE, Outcome.IGNORED
+    hit, false, ignored = Outcome.TP, Outcome.FP, Outcome.IGNORED
     assert matches.outcome[loose].tolist() == [hit, ignored, ignored, false]
     assert matches.outcome[strict].tolist() == [ignored, hit, ignored, false]
     assert matches.num_objects.tolist() == [[0, 1], [1, 0]]
@@ -135,7 +135,7 @@ def test_only_the_best_hundred_of_an_image_and_class_count() -> None:
 
 def test_weights_count_rows_that_many_times() -> None:
     """Hit twice, false three times, hit once, of four objects: precision 1 to recall 1/2, then 3/6 to 3/4."""
-    outcome = np.array([[Outcome.HIT, Outcome.FALSE, Outcome.HIT, Outcome.IGNORED]], dtype=np.int8)
+    outcome = np.array([[Outcome.TP, Outcome.FP, Outcome.TP, Outcome.IGNORED]], dtype=np.int8)
     precision = weighted_precision(outcome, np.array([2, 3, 1, 9]), np.array([0, 4, 4]), np.array([4, 0]))
     assert precision.shape == (1, 101, 2)
     assert precision[0, :, 0].tolist() == pytest.approx([1.0] * 51 + [0.5] * 25 + [0.0] * 25)

@@ -60,7 +60,7 @@ def test_perfect() -> None:
     assert set(analysis.loss.values()) == {0.0}
     assert set(analysis.loss) == {*MAIN_KINDS, *SPECIAL_KINDS}
     assert set(analysis.loss_of_class) == {"cat", "dog"}
-    assert analysis.counts == {kind: 3 if kind is E.HIT else 0 for kind in E if kind not in SPECIAL_KINDS}
+    assert analysis.counts == {kind: 3 if kind is E.TP else 0 for kind in E if kind not in SPECIAL_KINDS}
     assert len(analysis.missed.kind) == 0
 
 
@@ -81,7 +81,7 @@ def test_pure_duplicates() -> None:
     ap = (51 + 50 * 2 / 3) / 101
     assert analysis.ap == pytest.approx(ap)
     assert losses(analysis) == {E.DUPE: pytest.approx(1 - ap)}
-    assert analysis.detections.kind.tolist() == [E.HIT, E.DUPE, E.HIT]
+    assert analysis.detections.kind.tolist() == [E.TP, E.DUPE, E.TP]
     assert analysis.detections.object_row.tolist() == [0, 0, 1]
 
 
@@ -118,7 +118,7 @@ def test_pure_both() -> None:
     analysis = analyse([(A, CAT, False), (B, DOG, False)], (NEAR_A, 0.9, DOG), (A, 0.8, CAT), (B, 0.8, DOG))
     assert analysis.ap_of_class == {"cat": 1.0, "dog": 0.5, "bird": None}
     assert losses(analysis) == {E.BOTH: pytest.approx(0.25)}
-    assert analysis.detections.kind.tolist() == [E.BOTH, E.HIT, E.HIT]
+    assert analysis.detections.kind.tolist() == [E.BOTH, E.TP, E.TP]
     assert analysis.detections.object_row[0] == 0
 
 
@@ -135,7 +135,7 @@ def test_a_mix_by_hand() -> None:
         (C, 0.5, CAT),
         ((80.0, 0.0, 90.0, 4.0), 0.4, DOG),
     )
-    kinds = [E.BKG, E.HIT, E.DUPE, E.LOC, E.CLS, E.BOTH]
+    kinds = [E.BKG, E.TP, E.DUPE, E.LOC, E.CLS, E.BOTH]
     assert analysis.detections.kind.tolist() == kinds
     assert analysis.detections.object_row.tolist() == [-1, 0, 0, 1, 2, 3]
     assert analysis.detections.iou.tolist() == pytest.approx([0, 1, 1, 0.4, 1, 0.4])
@@ -163,7 +163,7 @@ def test_a_mix_by_hand() -> None:
 @pytest.mark.parametrize(
     ("objects", "row", "kind"),
     [
-        pytest.param([(A, CAT, False)], ((0.0, 0.0, 10.0, 5.0), 0.5, CAT), E.HIT, id="IoU .5 is enough"),
+        pytest.param([(A, CAT, False)], ((0.0, 0.0, 10.0, 5.0), 0.5, CAT), E.TP, id="IoU .5 is enough"),
         pytest.param([(A, CAT, False)], ((0.0, 0.0, 10.0, 1.0), 0.5, CAT), E.LOC, id="IoU .1 is near"),
         pytest.param([(A, CAT, False)], ((0.0, 0.0, 10.0, 0.9), 0.5, CAT), E.BKG, id="IoU .09 is background"),
         pytest.param([(A, CAT, False)], ((0.0, 0.0, 10.0, 5.0), 0.5, DOG), E.CLS, id="fits another class"),
@@ -174,7 +174,7 @@ def test_a_mix_by_hand() -> None:
         pytest.param([(B, CAT, True)], ((18.0, 20.0, 22.0, 22.0), 0.5, CAT), E.IGNORED, id="half inside a crowd"),
         pytest.param([(B, CAT, True)], ((17.0, 20.0, 22.0, 22.0), 0.5, CAT), E.BKG, id="less than half inside"),
         pytest.param([(A, CAT, True)], (A, 0.5, DOG), E.BKG, id="ignored objects of other classes are not there"),
-        pytest.param([(A, CAT, True), (A, CAT, False)], (A, 0.5, CAT), E.HIT, id="an object goes before a crowd"),
+        pytest.param([(A, CAT, True), (A, CAT, False)], (A, 0.5, CAT), E.TP, id="an object goes before a crowd"),
     ],
 )
 def test_kind_of_one_detection(objects: list[Object], row: Row, kind: E) -> None:
@@ -183,7 +183,7 @@ def test_kind_of_one_detection(objects: list[Object], row: Row, kind: E) -> None
 
 def test_a_duplicate_that_fits_another_class_is_a_confusion() -> None:
     analysis = analyse([(A, CAT, False), (A, DOG, False)], A_HIT, (A, 0.8, CAT))
-    assert analysis.detections.kind.tolist() == [E.HIT, E.CLS]
+    assert analysis.detections.kind.tolist() == [E.TP, E.CLS]
     assert analysis.missed.kind.tolist() == [E.CLS]
 
 
@@ -218,7 +218,7 @@ def test_a_hundred_detections_of_an_image_are_judged() -> None:
     rows = [(ELSEWHERE, 0.9, CAT)] * 99
     analysis = analyse(CATS, *rows, (A, 0.5, CAT), (B, 0.4, CAT))
     assert len(analysis.detections.kind) == 100
-    assert analysis.counts[E.HIT] == 1
+    assert analysis.counts[E.TP] == 1
     assert analysis.missed.object_row.tolist() == [1]
 
 
@@ -298,7 +298,7 @@ def test_kinds_add_up_and_mending_all_gives_1(images: list[tuple[list[Object], l
     analysis = decompose({f"image{k}": found(*rows) for k, (_, rows) in enumerate(images)}, truth)
     num_objects = int((~truth.objects.ignore).sum())
     assert sum(analysis.counts.values()) - analysis.counts[E.MISS] == sum(len(rows) for _, rows in images)
-    assert analysis.counts[E.HIT] + len(analysis.missed.kind) == num_objects
+    assert analysis.counts[E.TP] + len(analysis.missed.kind) == num_objects
     assert all(loss >= 0 for by_kind in analysis.loss_of_class.values() for loss in by_kind.values())
     assert num_objects == 0 or analysis.progressive[E.MISS] == 1.0
     steps = list(analysis.progressive.values())

@@ -87,7 +87,7 @@ def test_match(rows: list[tuple[int, int, float]], last: str, shared: str, taken
 
 
 @pytest.mark.parametrize(
-    ("is_hit", "num_objects", "ap"),
+    ("is_tp", "num_objects", "ap"),
     [
         ([True], 1, 1.0),
         ([False, True], 1, 0.5),
@@ -97,5 +97,5 @@ def test_match(rows: list[tuple[int, int, float]], last: str, shared: str, taken
         ([], 3, 0.0),
     ],
 )
-def test_coco_ap(is_hit: list[bool], num_objects: int, ap: float) -> None:
-    assert coco_ap(np.array(is_hit, dtype=np.bool_), num_objects) == pytest.approx(ap)
+def test_coco_ap(is_tp: list[bool], num_objects: int, ap: float) -> None:
+    assert coco_ap(np.array(is_tp, dtype=np.bool_), num_objects) == pytest.approx(ap)

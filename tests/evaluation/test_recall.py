@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass
 class Objects:
-    """A data set without pictures: by image id its boxes, and which of them to ignore."""
+    """A data set without images: by image id its boxes, and which of them to ignore."""
 
     boxes: dict[str, list[Box]]
     ignored: tuple[Box, ...] = ()

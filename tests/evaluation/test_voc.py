@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.data.dataset import DetectionDataset
-from detkit.evaluation.voc import VOC07_RECALLS, Metric, Outcome, average_precision, evaluate, pairwise_overlap
+from detkit.evaluation.voc import VOC07_RECALLS, Metric, Outcome, average_precision, elementwise_iou, evaluate
 from detkit.structures import Detections, Sample, Size, Target
 
 Box = tuple[float, float, float, float]
@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass
 class Annotations:
-    """A data set without pictures."""
+    """A data set without images."""
 
     classes: tuple[str, ...]
     targets: dict[str, Target]
@@ -73,7 +73,7 @@ def hand_worked() -> tuple[Annotations, dict[str, Detections]]:
 def test_hand_worked_outcomes() -> None:
     dataset, detections = hand_worked()
     cat = evaluate(detections, dataset, "voc10").classes["cat"]
-    hit, false, ignored = Outcome.HIT, Outcome.FALSE, Outcome.IGNORED
+    hit, false, ignored = Outcome.TP, Outcome.FP, Outcome.IGNORED
     assert cat.outcome.tolist() == [hit, false, ignored, false, false, hit]
     assert cat.num_objects == 3
     assert cat.precision.tolist() == [1, 1 / 2, 1 / 2, 1 / 3, 1 / 4, 2 / 5]
@@ -82,7 +82,7 @@ def test_hand_worked_outcomes() -> None:
     assert cat.rank.tolist() == [0, 1, 2, 0, 1, 3]
     assert cat.object_index.tolist() == [0, 0, 2, -1, -1, 1]
     assert cat.overlap.tolist() == [1, 1, 1, 0, 0, 1]
-    assert np.array_equal(cat.is_hit | cat.is_false | cat.is_ignored, np.ones(6))
+    assert np.array_equal(cat.is_tp | cat.is_false | cat.is_ignored, np.ones(6))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_best_object_decides_even_when_taken() -> None:
     near = (0.0, 0.0, 10.0, 8.0)
     dataset = Annotations(("cat",), {"one": target((A, 0, False), (near, 0, False))})
     one = evaluate({"one": found((A, 0.9, 0), ((0.0, 0.0, 10.0, 9.5), 0.8, 0))}, dataset, "voc07").classes["cat"]
-    assert one.outcome.tolist() == [Outcome.HIT, Outcome.FALSE]
+    assert one.outcome.tolist() == [Outcome.TP, Outcome.FP]
     assert one.object_index.tolist() == [0, 0]
 
 
@@ -127,7 +127,7 @@ def test_first_of_equal_objects_decides() -> None:
     dataset = Annotations(("cat",), {"one": target((A, 0, False), (A, 0, False))})
     one = evaluate({"one": found((A, 0.9, 0), (A, 0.8, 0))}, dataset, "voc07").classes["cat"]
     assert one.object_index.tolist() == [0, 0]
-    assert one.outcome.tolist() == [Outcome.HIT, Outcome.FALSE]
+    assert one.outcome.tolist() == [Outcome.TP, Outcome.FP]
 
 
 def test_ties_keep_the_order_of_the_mapping() -> None:
@@ -180,7 +180,7 @@ def test_pairwise_overlap() -> None:
     inside_out = (5.0, 5.0, 2.0, 2.0)
     boxes = np.array([A, A, A, inside_out])
     others = np.array([A, (5.0, 0.0, 15.0, 10.0), (10.0, 0.0, 20.0, 10.0), A])
-    assert pairwise_overlap(boxes, others).tolist() == [1, 50 / 150, 0, 0]
+    assert elementwise_iou(boxes, others).tolist() == [1, 50 / 150, 0, 0]
 
 
 # The same rules once more, one detection at a time.

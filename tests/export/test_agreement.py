@@ -34,7 +34,7 @@ def test_the_order_does_not_matter() -> None:
 )
 def test_differences(changed: tuple, alone: int, box: float, score: float) -> None:
     seen = compare([found(*ROWS), found()], [found(*ROWS[:2], changed), found()])
-    assert (seen.pictures, seen.detections, seen.alone) == (2, 3, alone) and not seen.holds
+    assert (seen.images, seen.detections, seen.alone) == (2, 3, alone) and not seen.holds
     assert seen.box == pytest.approx(box) and seen.score == pytest.approx(score, abs=1e-6)
     assert ("only one of the two has" in str(seen)) == (alone > 0)
 

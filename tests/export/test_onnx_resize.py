@@ -37,7 +37,7 @@ SIZES = [(37, 50), (128, 90), (128, 192), (1, 9), (5, 1), (20, 200), (64, 64), (
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_one_picture_is_as_opencv_resizes_it(size: tuple[int, int]) -> None:
+def test_one_image_is_as_opencv_resizes_it(size: tuple[int, int]) -> None:
     resize, sample = Resize(64, 96), noise(*size)
     images, new_sizes, sizes = run(resize, [sample])
     expected = collate([resize(sample)])  # which pads thin ones
@@ -45,7 +45,7 @@ def test_one_picture_is_as_opencv_resizes_it(size: tuple[int, int]) -> None:
     assert (new_sizes.tolist(), sizes.tolist()) == (expected.sizes.tolist(), [[*size]])
 
 
-def test_a_batch_is_its_pictures_one_by_one_and_zeros() -> None:
+def test_a_batch_is_its_images_one_by_one_and_zeros() -> None:
     resize, samples = Resize(64, 96), [noise(*size, seed) for seed, size in enumerate(SIZES)]
     images, new_sizes, _ = run(resize, samples)
     expected = collate([resize(sample) for sample in samples])
@@ -64,7 +64,7 @@ def test_random_sizes() -> None:
         np.testing.assert_array_equal(new_sizes, expected.sizes.numpy())
 
 
-def test_without_a_size_pictures_stay() -> None:
+def test_without_a_size_images_stay() -> None:
     samples = [noise(20, 30), noise(33, 10)]
     images, new_sizes, _ = run(Resize(None, 96), samples)
     np.testing.assert_array_equal(images, collate(samples).images.numpy())

@@ -1,4 +1,4 @@
-"""NMS for a batch in its two forms: by hand, and against NMS picture by picture."""
+"""NMS for a batch in its two forms: by hand, and against NMS image by image."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ FORMS = pytest.mark.parametrize("suppress", [suppress_together, suppress_each])
 
 
 @FORMS
-def test_pictures_do_not_touch_each_other_and_what_is_out_suppresses_nothing(suppress: Suppress) -> None:
+def test_images_do_not_touch_each_other_and_what_is_out_suppresses_nothing(suppress: Suppress) -> None:
     here, near, far = (0.0, 0.0, 10.0, 10.0), (1.0, 0.0, 11.0, 10.0), (30.0, 30.0, 40.0, 40.0)
     boxes = torch.tensor([[here, near, far], [here, near, far], [here, near, far], [here, near, far]])
     scores = torch.tensor([[0.9, 0.8, 0.7], [0.8, 0.9, 0.1], [NONE, 0.5, NONE], [NONE, NONE, NONE]])
@@ -22,7 +22,7 @@ def test_pictures_do_not_touch_each_other_and_what_is_out_suppresses_nothing(sup
 
 
 @FORMS
-def test_a_batch_is_its_pictures_one_by_one(suppress: Suppress) -> None:
+def test_a_batch_is_its_images_one_by_one(suppress: Suppress) -> None:
     torch.manual_seed(0)
     corner = torch.rand(5, 200, 2) * 900
     boxes = torch.cat([corner, corner + 20 + torch.rand(5, 200, 2) * 300], dim=2)

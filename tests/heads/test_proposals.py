@@ -47,7 +47,7 @@ def target(*boxes: tuple[float, float, float, float]) -> Target:
     return Target(torch.tensor(boxes).reshape(-1, 4).float(), labels, labels.bool())
 
 
-def test_random_boxes_lie_in_the_picture_and_about_the_objects() -> None:
+def test_random_boxes_lie_in_the_image_and_about_the_objects() -> None:
     """Half of what a classifier of crops sees should show an object."""
     torch.manual_seed(0)
     objects = ((0.0, 0.0, 20.0, 10.0), (70.0, 30.0, 80.0, 40.0))

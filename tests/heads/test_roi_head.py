@@ -19,7 +19,7 @@ TRAINING = HeadTraining(
     batch_per_image=8, foreground_fraction=0.5, foreground_iou=0.5, background_iou=(0.0, 0.5), box_weight=1.0
 )
 RULE = DetectionRule(min_score=0.1, nms_iou=0.5, max_detections=5)
-SIZE = (64, 64)  # of every picture, px
+SIZE = (64, 64)  # of every image, px
 
 
 class RecordingPool(RoIAlign):
@@ -86,7 +86,7 @@ def regions(model: RoIHead) -> list[list[float]]:
 
 
 OBJECT: Box = (0, 0, 32, 32)
-WHOLE = [0.0, 0, 0, 64, 64]  # the whole picture is always a candidate; its IoU with OBJECT is 1/4
+WHOLE = [0.0, 0, 0, 64, 64]  # the whole image is always a candidate; its IoU with OBJECT is 1/4
 # IoU 1/2 with OBJECT, whose offsets from it are ty = (16 - 8) / 16 and th = log(32 / 16); divided by STD:
 HALF: Box = (0, 0, 32, 16)
 TY, TH = 0.5 / 0.1, math.log(2) / 0.2
@@ -102,7 +102,7 @@ def test_losses_by_hand(class_agnostic: bool) -> None:
 
 
 def test_class_specific_offsets_are_those_of_the_objects_class() -> None:
-    model = silent(head(3, training=replace(TRAINING, background_iou=(0.3, 0.5))))  # leaves the whole picture out
+    model = silent(head(3, training=replace(TRAINING, background_iou=(0.3, 0.5))))  # leaves the whole image out
     offsets = model.regressor.bias.data.view(3, 4)
     offsets[0], offsets[2] = 100, -100  # of no interest to an object of class 1
     offsets[1] = torch.tensor([0, TY, 0, TH])
@@ -114,10 +114,10 @@ def test_class_specific_offsets_are_those_of_the_objects_class() -> None:
 def test_each_region_has_its_own_objects_class() -> None:
     model = head(3, training=replace(TRAINING, background_iou=(0.9, 1.0)))
     second: Box = (40, 40, 60, 60)
-    for picture in (target((OBJECT, 2), (second, 0)), target((second, 0), (OBJECT, 2))):
+    for image in (target((OBJECT, 2), (second, 0)), target((second, 0), (OBJECT, 2))):
         silent(model)
         model.zero_grad()
-        loss(model, [[]], [picture])["head_class"].backward()
+        loss(model, [[]], [image])["head_class"].backward()
         assert model.classifier.bias.grad is not None
         # Mean over two regions of 1/4 - wanted: one wants class 0, one class 2.
         torch.testing.assert_close(model.classifier.bias.grad, torch.tensor([-0.25, 0.25, -0.25, 0.25]))
@@ -151,16 +151,16 @@ def test_counts_are_each_images_own() -> None:
     assert sum(row[0] == 0 and row[1] < 40 and row[3] < 64 for row in drawn) == 4  # half of eight are foreground
 
 
-PICTURES: dict[str, tuple[list[list[Box]], list[Target]]] = {
+IMAGES: dict[str, tuple[list[list[Box]], list[Target]]] = {
     "no proposals, no objects": ([[]], [target()]),
     "no proposals": ([[]], [target((OBJECT, 1))]),
     "no objects": ([[OBJECT, HALF]], [target()]),
     "only ignored objects": ([[OBJECT, HALF]], [target((OBJECT, 1), ignore=True)]),
-    "a picture with and one without": ([[HALF], []], [target((OBJECT, 1)), target()]),
+    "an image with and one without": ([[HALF], []], [target((OBJECT, 1)), target()]),
 }
 
 
-@pytest.mark.parametrize(("proposals", "targets"), PICTURES.values(), ids=PICTURES)
+@pytest.mark.parametrize(("proposals", "targets"), IMAGES.values(), ids=IMAGES)
 @pytest.mark.parametrize("class_agnostic", [False, True])
 @pytest.mark.parametrize("background_iou", [(0.0, 0.5), (0.1, 0.5)])
 def test_losses_are_finite_and_reach_every_parameter(
@@ -223,10 +223,10 @@ def test_score_of_a_batch_is_one_by_one(global_context: bool, at_once: int | Non
 
 def test_global_context_stands_behind_each_region() -> None:
     model = silent(head(2, class_agnostic=True, global_context=True))
-    # Each class looks at one channel of the whole picture alone: 2 x 4 cells of the first, all 16 of the second.
+    # Each class looks at one channel of the whole image alone: 2 x 4 cells of the first, all 16 of the second.
     model.classifier.weight.data[:2, CHANNELS : CHANNELS + 2] = torch.eye(2)
     maps = torch.zeros(2, CHANNELS, 4, 4)
-    maps[0, 0, :2], maps[0, 0, 2:], maps[1, 1] = 3, 100, 2  # 100: padding below the first picture
+    maps[0, 0, :2], maps[0, 0, 2:], maps[1, 1] = 3, 100, 2  # 100: padding below the first image
     sizes = torch.tensor([(32, 64), SIZE])
     boxes = torch.tensor([[[0.0, 0, 5, 5], [30, 20, 40, 30]]]).expand(2, -1, -1)
     probabilities, _ = model.score(maps, boxes, sizes)

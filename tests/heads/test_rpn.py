@@ -19,7 +19,7 @@ CHANNELS = 4
 
 
 def batch_of(sizes: Tensor) -> Batch:
-    """Pictures of the sizes, without pixels: all that proposing reads of them."""
+    """Images of the sizes, without pixels: all that proposing reads of them."""
     return Batch(torch.zeros(len(sizes), 3, 0, 0, dtype=torch.uint8), sizes, sizes, ("",) * len(sizes))
 
 
@@ -46,7 +46,7 @@ def target(*boxes: Box, ignore: bool = False) -> Target:
 
 
 def batch(*targets: Target, size: tuple[int, int]) -> Batch:
-    """Pictures without content; the RPN sees features only."""
+    """Images without content; the RPN sees features only."""
     sizes = torch.tensor([size] * len(targets))
     return Batch(torch.zeros(len(targets), 3, 1, 1), sizes, sizes, ("",) * len(targets), targets)
 
@@ -109,8 +109,8 @@ def test_losses_by_hand() -> None:
 
 def test_losses_are_means_over_the_anchors_of_all_images() -> None:
     model = silent(rpn(ONE_ANCHOR, replace(TRAINING, batch_per_image=2)))
-    pictures = (target((0, 0, 16, 8)), target(), target())
-    _, losses = model.learn(features(3, 1, 2), batch(*pictures, size=(16, 32)))
+    images = (target((0, 0, 16, 8)), target(), target())
+    _, losses = model.learn(features(3, 1, 2), batch(*images, size=(16, 32)))
     assert losses["rpn_objectness"].item() == pytest.approx(math.log(2))
     assert losses["rpn_box"].item() == pytest.approx((0.25 - 1 / 18 + math.log(2) - 1 / 18) / 6)
 
@@ -132,11 +132,11 @@ def test_anchors_across_the_border_are_left_out() -> None:
     middle = [(x, y) for y in (24, 40) for x in (24, 40)]
     objects = target(*((x - 20.0, y - 20.0, x + 20.0, y + 20.0) for x, y in middle))
     anchors = Anchors(sizes=(40.0,), ratios=(1.0,), stride=16)
-    picture = batch(objects, size=(64, 64))
+    image = batch(objects, size=(64, 64))
     for across_border in (False, True):
         model = silent(rpn(anchors, RPNTraining(0.7, 0.3, 100, 1.0, across_border, 1.0)))
         model.objectness.bias.data.fill_(2.0)
-        _, losses = model.learn(features(1, 4, 4), picture)
+        _, losses = model.learn(features(1, 4, 4), image)
         assert losses["rpn_box"].item() == 0  # each positive anchor is its own object
         only_positive = math.log(1 + math.exp(-2))
         if across_border:
@@ -145,7 +145,7 @@ def test_anchors_across_the_border_are_left_out() -> None:
             assert losses["rpn_objectness"].item() == pytest.approx(only_positive)
 
 
-PICTURES = {
+IMAGES = {
     "no objects": (target(), True, (48, 80)),
     "only ignored objects": (target((0, 0, 30, 30), ignore=True), True, (48, 80)),
     "one object": (target((5, 5, 40, 40)), True, (48, 80)),
@@ -156,7 +156,7 @@ PICTURES = {
 }
 
 
-@pytest.mark.parametrize(("objects", "across_border", "size"), PICTURES.values(), ids=PICTURES)
+@pytest.mark.parametrize(("objects", "across_border", "size"), IMAGES.values(), ids=IMAGES)
 def test_losses_are_finite_and_reach_every_parameter(
     objects: Target, across_border: bool, size: tuple[int, int]
 ) -> None:
@@ -198,7 +198,7 @@ def plain_select(model: RPN, maps: Tensor, size: tuple[int, int], rule: Selectio
 
 
 def plain_moved(anchor: list[float], offset: list[float], size: tuple[int, int]) -> list[float]:
-    """The anchor moved as R-CNN, appendix C has it, cut to the picture."""
+    """The anchor moved as R-CNN, appendix C has it, cut to the image."""
     x1, y1, x2, y2 = anchor
     tx, ty, tw, th = offset
     x, y, w, h = (x1 + x2) / 2 + tx * (x2 - x1), (y1 + y2) / 2 + ty * (y2 - y1), x2 - x1, y2 - y1
@@ -243,7 +243,7 @@ def test_proposals_of_wild_offsets_are_no_nan() -> None:
 
 def test_too_small_proposals_are_padding() -> None:
     model = silent(rpn(ONE_ANCHOR, test=replace(KEEP_ALL, min_side=10.0)))
-    # Cells of 16 px in a picture of 25 x 16: the second column is clipped to 9 px.
+    # Cells of 16 px in an image of 25 x 16: the second column is clipped to 9 px.
     boxes, real = model.propose(features(1, 1, 2), batch_of(torch.tensor([[16, 25]])))
     assert real.tolist() == [[True, False]]
     assert boxes[0, 0].tolist() == [0, 0, 16, 16]
@@ -274,9 +274,9 @@ def test_ranked_proposals_are_the_proposed_ones_with_falling_logits() -> None:
 
 def test_the_losses_alone_are_those_of_learning() -> None:
     model = rpn(training=replace(TRAINING, batch_per_image=10_000, positive_fraction=1.0))  # all: nothing is drawn
-    maps, pictures = features(2, 3, 5), batch(target((5, 5, 40, 40)), target(), size=(48, 80))
-    _, expected = model.learn(maps, pictures)
-    losses = model.loss(maps, pictures)
+    maps, images = features(2, 3, 5), batch(target((5, 5, 40, 40)), target(), size=(48, 80))
+    _, expected = model.learn(maps, images)
+    losses = model.loss(maps, images)
     assert losses.keys() == expected.keys()
     for name, value in losses.items():
         torch.testing.assert_close(value, expected[name])

@@ -228,7 +228,7 @@ def test_inclusive_decoding_by_hand() -> None:
 
 
 def test_inclusive_clipping_by_hand() -> None:
-    """In px inside, each is brought to 0 ... 29 and 0 ... 19: a box beyond the picture becomes its outermost px."""
+    """In px inside, each is brought to 0 ... 29 and 0 ... 19: a box beyond the image becomes its outermost px."""
     size = torch.tensor([20, 30])  # height, width
     rows = tensor([(-5, -6, 50, 60), (3, 4, 5, 6), (40, 1, 50, 2), (-9, 25, -3, 28)])
     expected = tensor([(0, 0, 30, 20), (3, 4, 5, 6), (29, 1, 30, 2), (0, 19, 1, 20)])

@@ -1,4 +1,4 @@
-"""Edge maps: steps of known place and direction, the half turn by hand, and pictures without an edge."""
+"""Edge maps: steps of known place and direction, the half turn by hand, and images without an edge."""
 
 import math
 
@@ -46,19 +46,19 @@ def test_color_alone_makes_an_edge() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (5, 300), (30, 2)])
-def test_small_and_plain_pictures_have_no_edges(shape: tuple[int, int]) -> None:
+def test_small_and_plain_images_have_no_edges(shape: tuple[int, int]) -> None:
     edges, orientation = GradientEdges()(np.full((*shape, 3), 90, np.uint8))
     assert edges.shape == orientation.shape == shape
     assert (edges < 0.1).all()
 
 
-def test_the_noise_of_a_plain_picture_is_no_edge() -> None:
+def test_the_noise_of_a_plain_image_is_no_edge() -> None:
     image = np.random.default_rng(0).integers(100, 102, (60, 60, 3)).astype(np.uint8)
     assert (GradientEdges()(image)[0] < 0.25).all()
     assert (GradientEdges()(image)[0] < 0.1).mean() > 0.95
 
 
-def test_a_picture_of_noise_keeps_to_the_ranges() -> None:
+def test_a_image_of_noise_keeps_to_the_ranges() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     edges, orientation = GradientEdges()(image)
     assert edges.min() >= 0 and edges.max() <= 1

@@ -1,4 +1,4 @@
-"""Felzenszwalb's regions: pictures of known parts, the two rules for small regions, and properties of labels."""
+"""Felzenszwalb's regions: images of known parts, the two rules for small regions, and properties of labels."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from detkit.proposals.felzenszwalb import segment
 
 
 def halves(left: int, right: int, height: int = 30, width: int = 40) -> np.ndarray:
-    picture = np.full((height, width, 1), left, np.uint8)
-    picture[:, width // 2 :] = right
-    return picture
+    image = np.full((height, width, 1), left, np.uint8)
+    image[:, width // 2 :] = right
+    return image
 
 
 @pytest.mark.parametrize(
-    ("picture", "k", "regions"),
+    ("image", "k", "regions"),
     [
         (halves(7, 7), 50, 1),
         (halves(0, 255), 50, 2),
@@ -24,9 +24,9 @@ def halves(left: int, right: int, height: int = 30, width: int = 40) -> np.ndarr
         (halves(0, 255), 700, 1),  # each half, 600 px, is under k px: it joins
     ],
 )
-def test_number_of_regions(picture: np.ndarray, k: float, regions: int) -> None:
-    (labels,) = segment(picture, [k])
-    assert labels.shape == picture.shape[:2] and labels.dtype == np.int32
+def test_number_of_regions(image: np.ndarray, k: float, regions: int) -> None:
+    (labels,) = segment(image, [k])
+    assert labels.shape == image.shape[:2] and labels.dtype == np.int32
     assert labels.max() + 1 == regions
 
 
@@ -38,8 +38,8 @@ def test_halves_are_parted_at_the_edge() -> None:
 
 
 def test_labels_are_in_reading_order_without_gaps_and_no_region_is_small() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
-    for k, labels in zip((30.0, 90.0), segment(picture, [30, 90]), strict=True):
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    for k, labels in zip((30.0, 90.0), segment(image, [30, 90]), strict=True):
         names, first, sizes = np.unique(labels, return_index=True, return_counts=True)
         assert names.tolist() == list(range(len(names)))
         assert (np.diff(first) > 0).all()
@@ -47,7 +47,7 @@ def test_labels_are_in_reading_order_without_gaps_and_no_region_is_small() -> No
 
 
 def test_larger_k_gives_fewer_regions_and_each_k_stands_alone() -> None:
-    picture = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype(np.uint8)
-    fine, coarse = segment(picture, [20, 200])
+    image = np.random.default_rng(1).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    fine, coarse = segment(image, [20, 200])
     assert fine.max() > coarse.max()
-    assert np.array_equal(coarse, segment(picture, [200])[0])
+    assert np.array_equal(coarse, segment(image, [200])[0])

@@ -16,7 +16,7 @@ from detkit.proposals.make import make_proposals
 
 
 def propose(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A box or two that depend on the picture, so that a mix-up of images shows."""
+    """A box or two that depend on the image, so that a mix-up of images shows."""
     mean = image.mean(axis=(0, 1)).astype(np.float32)
     boxes = np.array([[0, 0, image.shape[1], image.shape[0]], [*mean, mean[0] + 200]], dtype=np.float32)
     return boxes[: 1 + int(mean.sum()) % 2], np.array([2, 1], dtype=np.float32)[: 1 + int(mean.sum()) % 2]

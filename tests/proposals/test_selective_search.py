@@ -1,4 +1,4 @@
-"""Selective search: pictures with known objects, groupings by hand, what the answer promises, wrong input."""
+"""Selective search: images with known objects, groupings by hand, what the answer promises, wrong input."""
 
 import numba
 import numpy as np
@@ -42,7 +42,7 @@ def test_objects_are_found_among_the_first_and_the_answer_keeps_its_promises(mod
     assert np.array_equal(boxes, again[0]) and np.array_equal(scores, again[1])
 
 
-def test_small_regions_are_widened_inside_the_picture() -> None:
+def test_small_regions_are_widened_inside_the_image() -> None:
     image = np.zeros((60, 60, 3), np.uint8)
     image[0:9, 0:9] = 255  # at the corner: its 20 px start there
     boxes, _ = selective_search(image)
@@ -53,20 +53,20 @@ def test_small_regions_are_widened_inside_the_picture() -> None:
     ("shape", "expected"),
     [((1, 1, 3), 0), ((5, 300, 3), 0), ((19, 40, 3), 0), ((20, 20, 3), 1), ((50, 60, 3), 1)],
 )
-def test_plain_pictures_have_the_whole_or_nothing(shape: tuple[int, int, int], expected: int) -> None:
+def test_plain_images_have_the_whole_or_nothing(shape: tuple[int, int, int], expected: int) -> None:
     boxes, scores = selective_search(np.full(shape, 130, np.uint8))
     assert boxes.shape == (expected, 4) and scores.shape == (expected,)
     assert boxes.tolist() == [[0, 0, shape[1], shape[0]]] * expected
 
 
-def test_a_grey_picture_and_a_view_of_another() -> None:
+def test_a_grey_image_and_a_view_of_another() -> None:
     grey = np.repeat(scene()[..., :1], 3, axis=2)
     assert overlap((30, 20, 70, 60), selective_search(grey)[0]) > 0.8
     mirrored = scene()[:, ::-1]  # not contiguous
     assert np.array_equal(selective_search(mirrored)[0], selective_search(mirrored.copy())[0])
 
 
-def test_a_huge_picture_is_searched_shrunk_and_answered_in_its_own_px() -> None:
+def test_a_huge_image_is_searched_shrunk_and_answered_in_its_own_px() -> None:
     image = np.zeros((1000, 4 * MAX_PIXELS // 1000, 3), np.uint8)
     image[200:600, 400:1200] = 255
     boxes, _ = selective_search(image)

@@ -85,7 +85,7 @@ def forest_file(tmp_path: Path) -> Path:
     return path
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def noisy_image(height: int, width: int) -> np.ndarray:
     small = np.random.default_rng(1).integers(0, 256, (9, 12, 3)).astype(np.uint8)
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -113,7 +113,7 @@ def test_one_question_by_hand(tmp_path: Path) -> None:
 def test_as_opencv(forest_file: Path, height: int, width: int) -> None:
     if not hasattr(cv2, "ximgproc"):
         pytest.skip("needs opencv-contrib-python")
-    image = picture(height, width)
+    image = noisy_image(height, width)
     theirs = cv2.ximgproc.createStructuredEdgeDetection(str(forest_file)).detectEdges(image.astype(np.float32) / 255)
     ours = StructuredForest.load(forest_file).edges(image)
     off = np.abs(np.minimum(theirs, 1) - ours)
@@ -123,7 +123,7 @@ def test_as_opencv(forest_file: Path, height: int, width: int) -> None:
 
 
 def test_an_edge_detector(forest_file: Path) -> None:
-    forest, image = StructuredForest.load(forest_file), picture(70, 90)
+    forest, image = StructuredForest.load(forest_file), noisy_image(70, 90)
     edges, orientation = forest(image)
     assert edges.shape == orientation.shape == (70, 90)
     assert edges.dtype == orientation.dtype == np.float32
@@ -135,7 +135,7 @@ def test_an_edge_detector(forest_file: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (16, 16), (17, 33)])
-def test_small_pictures(forest_file: Path, shape: tuple[int, int]) -> None:
+def test_small_images(forest_file: Path, shape: tuple[int, int]) -> None:
     edges, orientation = StructuredForest.load(forest_file)(np.full((*shape, 3), 99, np.uint8))
     assert edges.shape == orientation.shape == shape
 

@@ -14,7 +14,7 @@ from detkit.config.train import Train
 from detkit.engine.checkpoint import load_model
 from detkit.predictor import load
 from detkit.recipes import alternating
-from detkit.recipes.alternating import PHASES, Part, phase_settings
+from detkit.recipes.alternating import PHASES, PhaseModel, phase_settings
 from detkit.recipes.session import Session
 
 
@@ -105,7 +105,7 @@ def test_it_is_for_faster_rcnn_alone(content: dict[str, Any]) -> None:
 
 def test_shared_convolutions_stay_in_eval_mode(content: dict[str, Any]) -> None:
     detector = build_detector(parse_config(content, "x"), 2)
-    part = Part(detector, is_rpn=True, share_features=True).train()
+    part = PhaseModel(detector, is_rpn=True, share_features=True).train()
     assert part.learner.training and not part.features.training
     assert not any(p.requires_grad for p in part.features.parameters())
     assert alternating.STEPS == (80_000, 40_000, 80_000, 40_000)  # py-faster-rcnn, train_faster_rcnn_alt_opt.py

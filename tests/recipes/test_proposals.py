@@ -1,4 +1,4 @@
-"""Proposals where a detector wants them: made for a run, by the tool, by an RPN, and for a loose picture."""
+"""Proposals where a detector wants them: made for a run, by the tool, by an RPN, and for a loose image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -49,10 +49,10 @@ def test_training_and_scoring_make_what_is_missing(fast_run: Path, voc_root: Pat
     assert len(of_test.image_ids()) == 3
 
 
-def test_a_loose_picture_gets_proposals_of_its_own(fast_run: Path, voc_root: Path) -> None:
+def test_a_loose_image_gets_proposals_of_its_own(fast_run: Path, voc_root: Path) -> None:
     predictor = load(fast_run)
-    picture = next(iter(sorted((voc_root / "JPEGImages").glob("*.png"))))
-    found = predictor.predict(picture, min_score=0.0)
+    image = next(iter(sorted((voc_root / "JPEGImages").glob("*.png"))))
+    found = predictor.predict(image, min_score=0.0)
     assert len(found) > 0
 
 

@@ -1,4 +1,4 @@
-"""Two grey pictures with two squares each, detections of every kind, and what is said about them."""
+"""Two grey images with two squares each, detections of every kind, and what is said about them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ HOSTILE = "</script><script>alert(1)</script>\u2028_$x^{&'\""
 
 
 class Squares:
-    """In each picture a square of class 0 and a larger one of class 1."""
+    """In each image a square of class 0 and a larger one of class 1."""
 
     image_ids = ("one", HOSTILE)
 

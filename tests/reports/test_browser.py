@@ -21,7 +21,7 @@ CLICKS = """
 <script>
 const click = (selector) => document.querySelector(selector).click();
 click("table.sortable th button");
-click("#gallery-tiles .picture");
+click("#gallery-tiles .image");
 click("#gallery-next");
 click("#gallery-toggles input");
 </script>
@@ -47,7 +47,7 @@ def captions(dom: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, assessment: Assessment, hostile: str) -> Path:
     folder = tmp_path_factory.mktemp("pages")
-    write_report(folder / "run", hostile, {}, assessment, "", None, pictures=True)
+    write_report(folder / "run", hostile, {}, assessment, "", None, images=True)
     write_image_comparison(folder / "compared", ["a", hostile], [assessment, assessment])
     return folder
 
@@ -57,7 +57,7 @@ def test_a_filter_in_the_address(folder: Path, tmp_path: Path, hostile: str) -> 
     dom = opened(folder / "run" / "report.html", f"kind=missed&class={quote(hostile)}&sort=large&find=ON", tmp_path)
     assert captions(dom) == [f"missed {hostile}, 30 × 30 px, detected in a poor place; one"]
     assert '<span class="quiet">1</span>' in dom
-    assert 'src="report_files/pictures/0.jpg"' in dom
+    assert 'src="report_files/images/0.jpg"' in dom
     assert dom.count("<script") == 5
 
 

@@ -33,8 +33,8 @@ def test_all_parts(tmp_path: Path) -> None:
     add(root, "train", 0, "&lt;b&gt;cat")
     add(root, "train", 1, box=(5, 5, 5, 9))
     add(root, "test", 2)
-    picture = np.asarray(cv2.imread(str(root / "train" / "p0.jpg")))
-    cv2.imwrite(str(root / "test" / "p2.jpg"), cv2.resize(picture, (80, 60)))
+    image = np.asarray(cv2.imread(str(root / "train" / "p0.jpg")))
+    cv2.imwrite(str(root / "test" / "p2.jpg"), cv2.resize(image, (80, 60)))
     text = page(root, tmp_path / "out")
     for part in ("Training can start", "Faults", "Objects and anchors", "Near duplicates", "is that meant?"):
         assert part in text
@@ -51,7 +51,7 @@ def test_sets_with_little_in_them(tmp_path: Path, kind: str) -> None:
     if kind == "empty":
         (root / "train" / "p0.xml").write_text("<annotation></annotation>")
     else:
-        (root / "train" / "p0.jpg").write_bytes(b"no picture")
+        (root / "train" / "p0.jpg").write_bytes(b"no image")
     text = page(root, tmp_path / "out")
     assert ("Training can start" if kind == "empty" else "Training would stop: mend the errors") in text
     assert "Objects and anchors" not in text

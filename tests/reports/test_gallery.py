@@ -34,7 +34,7 @@ def test_data_of_every_kind(tmp_path: Path, assessment: Assessment, hostile: str
     notes = [data["notes"][note] for note in entries["note"] if note >= 0]
     assert notes == ["detected in a poor place", "detected as another class", "no detection of it"]
     images = {"id": ["one", hostile], "width": [80, 80], "height": [60, 60]}
-    assert data["images"] == images | {"pictured": [1, 0], "firstObject": [0, 2], "objects": [2, 2]}
+    assert data["images"] == images | {"with_thumbnail": [1, 0], "firstObject": [0, 2], "objects": [2, 2]}
     assert data["classes"] == ["cat", hostile]
     assert data["objects"]["box"][4:8] == [400, 200, 700, 500]
 

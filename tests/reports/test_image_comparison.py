@@ -25,7 +25,7 @@ SMALL, LARGE, NOTHING = [5.0, 5.0, 25.0, 25.0], [40.0, 20.0, 70.0, 50.0], [0.0, 
 
 @pytest.fixture(scope="module")
 def other(assessed: Assess, hostile: str) -> Assessment:
-    """Finds the same cat and, in the second picture, both objects; makes the same mistake there and one of its own."""
+    """Finds the same cat and, in the second image, both objects; makes the same mistake there and one of its own."""
     first = detections((SMALL, 0.8, 0), (NOTHING, 0.7, 0), (LARGE, 0.1, 1))
     second = detections((LARGE, 0.9, 1), (SMALL, 0.6, 0), (NOTHING, 0.5, 0))
     return assessed({"one": first, hostile: second}, ("voc07", "coco"))
@@ -40,7 +40,7 @@ def test_who_finds_what(assessment: Assessment, other: Assessment) -> None:
     entries = gallery.entries
     rows = [(keys[kind], row) for kind, row in zip(entries.kind.tolist(), entries.object.tolist())]
     assert rows[:4] == [("found-2", 3), ("found-2", 2), ("found-all", 0), ("found-0", 1)]
-    # Of a: a duplicate, a poor place and a wrong class; nothing in the second picture is a mistake of both.
+    # Of a: a duplicate, a poor place and a wrong class; nothing in the second image is a mistake of both.
     assert Counter(key for key, _ in rows[4:]) == {"false-0": 3, "false-1": 1}
     assert entries.score[:4].tolist() == pytest.approx([0.9, 0.6, 0.9, -1])  # of the first run that finds it
     assert gallery.start == "found-2"  # a group of one

@@ -59,7 +59,7 @@ LOG = [
 
 
 def test_full_page_is_safe_and_loads_nothing_from_afar(tmp_path: Path, assessment: Assessment, hostile: str) -> None:
-    path = write_report(tmp_path, hostile, FULL, assessment, f"lr: 1 # {hostile}", LOG, pictures=True)
+    path = write_report(tmp_path, hostile, FULL, assessment, f"lr: 1 # {hostile}", LOG, images=True)
     assert path == tmp_path / "report.html"
     text = path.read_text(encoding="utf-8")
     page = Page(text)
@@ -75,7 +75,7 @@ def test_full_page_is_safe_and_loads_nothing_from_afar(tmp_path: Path, assessmen
 
 
 def test_numbers_of_the_page(tmp_path: Path, assessment: Assessment, hostile: str) -> None:
-    page = Page(write_report(tmp_path, "run", {}, assessment, "", None, pictures=False).read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path, "run", {}, assessment, "", None, images=False).read_text(encoding="utf-8"))
     # AP, AP, AP50, AP75, objects, detections, hits, false, missed: the duplicate, a wrong class and nothing are cat's
     cat = page.cells.index("cat")
     assert page.cells[cat : cat + 10] == ["cat", "54.5", "50.5", "50.5", "50.5", "2", "4", "1", "3", "1"]
@@ -85,7 +85,7 @@ def test_numbers_of_the_page(tmp_path: Path, assessment: Assessment, hostile: st
 
 
 def test_page_of_a_foreign_file_leaves_out_what_is_unknown(tmp_path: Path, assessment: Assessment) -> None:
-    text = write_report(tmp_path, "run", {}, assessment, "", None, pictures=False).read_text(encoding="utf-8")
+    text = write_report(tmp_path, "run", {}, assessment, "", None, images=False).read_text(encoding="utf-8")
     assert not {"<h2>Speed", "<h2>Training", "<h2>Configuration"} & set(re.findall(r"<h2>\w+", text))
 
 
@@ -112,7 +112,7 @@ def test_pages_of_little(
 ) -> None:
     dataset = squares(tuple(f"class {number}" for number in range(classes)), has_objects)
     one = assessed(every_kind if is_detected else {}, (metric,), dataset)
-    assert shown in write_report(tmp_path, "run", FULL, one, "", LOG, pictures=False).read_text(encoding="utf-8")
+    assert shown in write_report(tmp_path, "run", FULL, one, "", LOG, images=False).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (60, 80), (900, 1200)])
@@ -120,7 +120,7 @@ def test_pages_of_little(
 def test_drawing_stays_inside_and_leaves_the_original(size: tuple[int, int], dashed: bool) -> None:
     image = np.full((*size, 3), 128, dtype=np.uint8)
     boxes = [[-5.0, -5.0, 4.0, 4.0], [size[1] - 3.0, 1.0, size[1] + 50.0, size[0] + 50.0]]
-    texts = ["a label longer than a small picture is wide", ""]
+    texts = ["a label longer than a small image is wide", ""]
     drawn = draw_boxes(image, boxes, texts, [(255, 0, 0), (0, 0, 90)], dashed)
     assert drawn.shape == image.shape and drawn.dtype == np.uint8
     assert (image == 128).all() and (drawn != 128).any()

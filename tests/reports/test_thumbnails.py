@@ -1,4 +1,4 @@
-"""Pictures: shrunk, never enlarged, named by index, and no others beside them."""
+"""Images: shrunk, never enlarged, named by index, and no others beside them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +18,11 @@ class Wide:
         return SimpleNamespace(image=image)
 
 
-def test_pictures(tmp_path: Path) -> None:
+def test_images(tmp_path: Path) -> None:
     (tmp_path / "7.jpg").write_bytes(b"of another data set")
     write_thumbnails(tmp_path, Wide(), [1, 0])  # type: ignore[arg-type]
-    pictures = {path.name: cv2.imread(str(path)) for path in tmp_path.iterdir()}
-    assert {name: picture.shape for name, picture in pictures.items()} == {"0.jpg": (4, 480, 3), "1.jpg": (10, 100, 3)}
-    assert pictures["1.jpg"][5, 50].tolist() == pytest.approx([0, 0, 200], abs=6)  # BGR
+    images = {path.name: cv2.imread(str(path)) for path in tmp_path.iterdir()}
+    assert {name: image.shape for name, image in images.items()} == {"0.jpg": (4, 480, 3), "1.jpg": (10, 100, 3)}
+    assert images["1.jpg"][5, 50].tolist() == pytest.approx([0, 0, 200], abs=6)  # BGR
     write_thumbnails(tmp_path, Wide(), [])  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())

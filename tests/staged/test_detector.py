@@ -124,7 +124,7 @@ def test_suppression_comes_before_regression() -> None:
     made.svm_weights.zero_()
     made.svm_bias.copy_(torch.tensor([1.0, -100, -100]))
     made.rule = DetectionRule(0.5, 0.3, 100)
-    made.box_bias[0] = torch.tensor([0.0, 0, 9, 9])  # 8 times as large and more: the whole picture
+    made.box_bias[0] = torch.tensor([0.0, 0, 9, 9])  # 8 times as large and more: the whole image
     shown = batch(1)
     apart = torch.tensor([[0.0, 0, 10, 10], [40, 20, 50, 30], [1, 0, 11, 10]])
     (found,) = made.detect(Batch(shown.images, shown.sizes, shown.original_sizes, ("a",), None, (apart,)))
@@ -132,7 +132,7 @@ def test_suppression_comes_before_regression() -> None:
     assert found.scores.tolist() == pytest.approx([1 / (1 + math.exp(-1))] * 2)
 
 
-def test_boxes_regressed_out_of_the_picture_are_dropped() -> None:
+def test_boxes_regressed_out_of_the_image_are_dropped() -> None:
     made = detector("pool5", DetectionRule(0.0, 0.3, 100), spread=0.0)
     made.box_bias[1] = torch.tensor([-20.0, 0, 0, 0])  # class 1 leaves to the left
     shown = batch(30, 17)

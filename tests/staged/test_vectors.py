@@ -27,7 +27,7 @@ ALL = slice(None)
 
 @pytest.fixture(scope="module")
 def dataset(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> WithProposals:
-    """Wide and tall pictures with 12 proposals each; the last, which has no object, without any."""
+    """Wide and tall images with 12 proposals each; the last, which has no object, without any."""
     images = VocDataset(voc_root, ["train"], None)
     file = ProposalFile.create(tmp_path_factory.mktemp("proposals") / "a.sqlite", "drawn")
     rng = np.random.default_rng(0)
@@ -64,7 +64,7 @@ def map_network(factors: tuple[float, ...]) -> RegionNetwork:
 
 
 def direct(network: RegionNetwork, dataset: WithProposals, resize: Resize, index: int, boxes: Tensor) -> list[Tensor]:
-    """pool5 and fc7 of boxes in px of the stored picture, by each part of the network in turn; nothing is stored."""
+    """pool5 and fc7 of boxes in px of the stored image, by each part of the network in turn; nothing is stored."""
     image = resize(dataset.read(index)).image[None]
     (height, width), (new_height, new_width) = dataset.size(index), image.shape[2:]
     features = network.features(network.preprocess(image, torch.tensor([[new_height, new_width]])))
@@ -79,7 +79,7 @@ def direct(network: RegionNetwork, dataset: WithProposals, resize: Resize, index
 def vectors_of(kind: str, dataset: WithProposals, folder: Path, from_pool5: bool) -> tuple[Vectors, RegionNetwork]:
     if kind == "crops":
         network = crop_network()
-        of_images = source(dataset, Resize(None, 90))  # R-CNN cuts from the stored picture
+        of_images = source(dataset, Resize(None, 90))  # R-CNN cuts from the stored image
         return CropVectors(of_images, network, folder, from_pool5, CROP_DIMS, ["fc7", "regressed"]), network
     factors = (0.5, 1.0, 1.5) if kind == "maps of three sizes" else (1.0,)
     network = map_network(factors)

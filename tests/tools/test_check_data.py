@@ -12,7 +12,7 @@ Inside = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A COCO split of one picture with 25 boxes of a px, and one twice."""
+    """A COCO split of one image with 25 boxes of a px, and one twice."""
     root = tmp_path / "set"
     (root / "annotations").mkdir(parents=True)
     (root / "train").mkdir()
@@ -56,6 +56,6 @@ def test_page_and_config(inside: Inside, root: Path, tmp_path: Path) -> None:
     config = Path(__file__).parents[2] / "configs" / "demo.yaml"
     status, output, errors = inside("check_data", root, "--config", config, "--html", tmp_path / "out")
     assert (status, errors) == (0, "")
-    assert "9 anchors of 128 256 512 px" not in output  # the demo's pictures and anchors are smaller
+    assert "9 anchors of 128 256 512 px" not in output  # the demo's images and anchors are smaller
     assert output.splitlines()[-1] == f"page: {tmp_path / 'out' / 'index.html'}"
     assert (tmp_path / "out" / "index.html").is_file()

@@ -12,13 +12,13 @@ def test_convert(inside: Inside, voc_root: Path, tmp_path: Path) -> None:
     assert (status, errors) == (0, "")
     lines = output.splitlines()
     assert lines[0] == f"{voc_root}: VOC form, splits test, train, val"
-    assert lines[1:4] == ["test: 3 pictures, 6 objects", "train: 8 pictures, 14 objects", "val: 2 pictures, 4 objects"]
+    assert lines[1:4] == ["test: 3 images, 6 objects", "train: 8 images, 14 objects", "val: 2 images, 4 objects"]
     assert lines[-1] == f"{out}: {voc_root} in YOLO form"
     assert len(list((out / "labels/train").iterdir())) == 8
     status, output, _ = inside(
         "convert_data", out, "--to", "coco", "--out", tmp_path / "coco", "--split", "val", "--link"
     )
-    assert (status, output.splitlines()[0]) == (0, "val: 2 pictures, 4 objects")
+    assert (status, output.splitlines()[0]) == (0, "val: 2 images, 4 objects")
     assert (tmp_path / "coco/annotations/instances_val.json").is_file()
 
 

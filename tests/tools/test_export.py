@@ -11,25 +11,25 @@ Inside = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def pictures(voc_root: Path) -> list[Path]:
+def images(voc_root: Path) -> list[Path]:
     return sorted((voc_root / "JPEGImages").glob("*.png"))[:4]  # three wide, one tall
 
 
-def test_safetensors(inside: Inside, finished_run: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_safetensors(inside: Inside, finished_run: Path, images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    status, output, errors = inside("export", finished_run, "--safetensors", path, "--check", *pictures)
+    status, output, errors = inside("export", finished_run, "--safetensors", path, "--check", *images)
     assert (status, errors) == (0, "")
     assert output.splitlines()[0].startswith(f"written: {path} (safetensors, ")
-    assert output.splitlines()[1].endswith("in 4 pictures; greatest difference: 0 px, score 0")
+    assert output.splitlines()[1].endswith("in 4 images; greatest difference: 0 px, score 0")
     assert load_model(path).weights.keys() == load_model(finished_run).weights.keys()
 
 
 @pytest.mark.slow
-def test_onnx(inside: Inside, finished_run: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_onnx(inside: Inside, finished_run: Path, images: list[Path], tmp_path: Path) -> None:
     path = tmp_path / "new" / "detector.onnx"
-    status, output, _ = inside("export", finished_run, "--onnx", path, "--check", *pictures)
+    status, output, _ = inside("export", finished_run, "--onnx", path, "--check", *images)
     assert status == 0 and output.startswith(f"written: {path} (ONNX, opset 18, ")
-    assert "in 4 pictures; greatest difference: " in output and " 0 detections" not in output
+    assert "in 4 images; greatest difference: " in output and " 0 detections" not in output
 
 
 def test_errors_are_one_line(inside: Inside, finished_run: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 Inside = Callable[..., tuple[int, str, str]]
 
 
-def test_it_tells_of_every_object_and_writes_picture_and_table(
+def test_it_tells_of_every_object_and_writes_image_and_table(
     inside: Inside, finished_run: Path, tmp_path: Path
 ) -> None:
     status, output, _ = inside("why", finished_run, "000011", "--out", tmp_path / "why", "--min-score", 0.01)

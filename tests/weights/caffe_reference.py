@@ -1,6 +1,6 @@
 """Fast R-CNN and py-faster-rcnn in testing, straight from their definitions: what an import is compared with.
 
-Boxes here are as there: x2, y2 are the last px inside. A picture is not resized, so that its scale is 1.
+Boxes here are as there: x2, y2 are the last px inside. An image is not resized, so that its scale is 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ class Found:
     labels: NDArray[np.int64]  # 0 is the first class that is not background
 
 
-def detect(network: str, layers: Layers, picture: NDArray[np.uint8], proposals: Array | None = None) -> Found:
-    """`network`: "vgg16", "zf" or "vgg_m"; `picture` (H, W, 3) RGB; `proposals` (N, 4) for Fast R-CNN."""
-    height, width = picture.shape[:2]
-    blob = torch.from_numpy(picture[:, :, ::-1].astype(np.float32) - np.float32(PIXEL_MEANS)).permute(2, 0, 1)[None]
+def detect(network: str, layers: Layers, image: NDArray[np.uint8], proposals: Array | None = None) -> Found:
+    """`network`: "vgg16", "zf" or "vgg_m"; `image` (H, W, 3) RGB; `proposals` (N, 4) for Fast R-CNN."""
+    height, width = image.shape[:2]
+    blob = torch.from_numpy(image[:, :, ::-1].astype(np.float32) - np.float32(PIXEL_MEANS)).permute(2, 0, 1)[None]
     feature_map = {"vgg16": vgg16, "zf": zf, "vgg_m": vgg_m}[network](layers, blob)
     rois = propose(layers, feature_map, height, width) if proposals is None else proposals
     cells = 7 if network == "vgg16" else 6
@@ -70,7 +70,7 @@ def inner_product(layers: Layers, name: str, x: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor, kernel: int, stride: int, pad: int = 0) -> Tensor:
-    """Caffe's: sizes are rounded up, and a window that begins behind the picture is left out."""
+    """Caffe's: sizes are rounded up, and a window that begins behind the image is left out."""
     counts = []
     for side in x.shape[2:]:
         count = -(-(side + 2 * pad - kernel) // stride) + 1

@@ -1,6 +1,6 @@
 """faster-rcnn.pytorch in testing, straight from its definition: what an import is compared with.
 
-Boxes are as there: x2, y2 are the last px inside. A picture is not resized. Its padding of few proposals with boxes of
+Boxes are as there: x2, y2 are the last px inside. An image is not resized. Its padding of few proposals with boxes of
 the first px is left out, as detkit leaves it out. What it has from py-faster-rcnn is that of caffe_reference.py.
 """
 
@@ -24,10 +24,10 @@ CELLS, STRIDE = 7, 16
 Pool = Callable[[Array, Array], Array]
 
 
-def detect(weights: Weights, picture: NDArray[np.uint8], pool: str) -> caffe.Found:
-    """`picture` (H, W, 3) RGB; `pool`: one of POOLS, or "pool"."""
-    height, width = picture.shape[:2]
-    feature_map = extract(weights, picture)
+def detect(weights: Weights, image: NDArray[np.uint8], pool: str) -> caffe.Found:
+    """`image` (H, W, 3) RGB; `pool`: one of POOLS, or "pool"."""
+    height, width = image.shape[:2]
+    feature_map = extract(weights, image)
     rois = propose(weights, feature_map, height, width)
     regions = vectors(weights, feature_map, rois, pool)
     scores = linear(weights, "RCNN_cls_score", regions).softmax(dim=1).double().numpy()
@@ -39,9 +39,9 @@ def detect(weights: Weights, picture: NDArray[np.uint8], pool: str) -> caffe.Fou
     return caffe.best_of(scores, np.stack(moved, axis=1))
 
 
-def extract(weights: Weights, picture: NDArray[np.uint8]) -> Tensor:
+def extract(weights: Weights, image: NDArray[np.uint8]) -> Tensor:
     """The feature map (1, C, H, W)."""
-    pixels = picture[:, :, ::-1].astype(np.float32) - np.float32(caffe.PIXEL_MEANS)
+    pixels = image[:, :, ::-1].astype(np.float32) - np.float32(caffe.PIXEL_MEANS)
     blob = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)  # as detkit's
     return vgg16(weights, "RCNN_base", blob) if "RCNN_top.3.weight" in weights else resnet_base(weights, blob)
 

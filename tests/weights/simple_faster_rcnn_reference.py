@@ -1,4 +1,4 @@
-"""simple-faster-rcnn-pytorch in testing, straight from its definition, for a picture at scale 1; boxes: y, x, y, x."""
+"""simple-faster-rcnn-pytorch in testing, straight from its definition, for an image at scale 1; boxes: y, x, y, x."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,16 @@ Array = NDArray[np.float64]
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 
 
-def detect(state: Mapping[str, Tensor], picture: NDArray[np.uint8], caffe: bool) -> list[tuple[int, float, Array]]:
+def detect(state: Mapping[str, Tensor], pixels: NDArray[np.uint8], caffe: bool) -> list[tuple[int, float, Array]]:
     """Class without background, score and box (4,) of each detection."""
-    image = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)
+    image = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
     if caffe:
         blob = image.flip(0) - torch.tensor([122.7717, 115.9465, 102.9801]).view(3, 1, 1)
     else:
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         blob = (image / 255 - mean) / std
     feature_map = vgg16(state, "extractor", blob[None])
-    size = picture.shape[:2]
+    size = pixels.shape[:2]
     rois = _propose(state, feature_map, size)
     regions = torch.from_numpy(rois[:, [1, 0, 3, 2]]).float()
     regions = torch.cat([torch.zeros(len(regions), 1), regions], dim=1)

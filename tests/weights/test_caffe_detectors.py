@@ -63,7 +63,7 @@ def caffe_layers(network: str, num_classes: int = 20, anchors: int = 9, seed: in
     return layers
 
 
-def picture(seed: int = 1) -> NDArray[np.uint8]:
+def noise_image(seed: int = 1) -> NDArray[np.uint8]:
     """Smooth blots and noise, so that places differ."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (HEIGHT // 20 + 2, WIDTH // 20 + 2, 3))
@@ -89,7 +89,7 @@ def assert_same_detections(
     sizes = torch.tensor([image.shape[:2]])
     ours = None if proposals is None else (torch.from_numpy(proposals + np.array([0, 0, 1, 1])).float(),)
     images = torch.from_numpy(image).permute(2, 0, 1)[None]
-    found = detector.detect(Batch(images, sizes, sizes, ("picture",), None, ours))[0]
+    found = detector.detect(Batch(images, sizes, sizes, ("image",), None, ours))[0]
     assert sorted(found.labels.tolist()) == sorted(wanted.labels.tolist())
     np.testing.assert_allclose(found.scores.numpy(), wanted.scores, atol=1e-5, rtol=0)
     boxes = found.boxes.double().numpy() - np.array([0, 0, 1, 1])  # to the last px inside
@@ -114,7 +114,7 @@ def test_detections_are_those_of_the_original(tmp_path: Path, network: str, with
     found = imported(tmp_path / "net.caffemodel", layers)
     assert found.kind.startswith("Faster R-CNN on" if with_rpn else "Fast R-CNN on")
     assert found.classes == VOC_CLASSES
-    image, proposals = picture(), None if with_rpn else proposals_in(2)
+    image, proposals = noise_image(), None if with_rpn else proposals_in(2)
     wanted = reference.detect(network, layers, image, proposals)
     assert len(set(wanted.labels.tolist())) >= 3 and len(wanted.labels) > 20
     assert_same_detections(detector_of(found), image, wanted, proposals)
@@ -124,9 +124,9 @@ def test_coco_has_smaller_anchors(tmp_path: Path) -> None:
     layers = caffe_layers("vgg16", num_classes=80, anchors=12, seed=3)
     found = imported(tmp_path / "net.caffemodel", layers, old=True)
     assert found.classes == COCO_CLASSES and found.config["model"]["rpn"]["sizes"] == [64, 128, 256, 512]
-    wanted = reference.detect("vgg16", layers, picture())
+    wanted = reference.detect("vgg16", layers, noise_image())
     assert len(wanted.labels) > 5
-    assert_same_detections(detector_of(found), picture(), wanted, None)
+    assert_same_detections(detector_of(found), noise_image(), wanted, None)
 
 
 def test_other_classes_are_numbered(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Caffe's classification networks as backbones: the same features, from the same pictures, as in the original."""
+"""Caffe's classification networks as backbones: the same features, from the same images, as in the original."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from detkit.weights.imported import ImportedBackbone, WeightFile
 from detkit.weights.weight_file import read_weight_file
 from tests.weights import caffe_reference as reference
 from tests.weights.caffe_writer import write_caffemodel
-from tests.weights.test_caffe_detectors import caffe_layers, picture
+from tests.weights.test_caffe_detectors import caffe_layers, noise_image
 
 Layers = dict[str, list[NDArray[np.float32]]]
 CLASSIFIER = [np.zeros((10, 4), np.float32), np.zeros(10, np.float32)]
@@ -73,8 +73,8 @@ def test_features_and_fc7_are_those_of_the_original(tmp_path: Path, network: str
     layers = classification(network)
     found = imported(tmp_path / "net.caffemodel", layers | {"fc8": CLASSIFIER})
     backbone = backbone_of(found, tmp_path / "net.pth")
-    wanted = getattr(reference, network)(layers, blob_of(picture()))
-    torch.testing.assert_close(features_of(backbone, picture()), wanted, atol=1e-4, rtol=1e-5)
+    wanted = getattr(reference, network)(layers, blob_of(noise_image()))
+    torch.testing.assert_close(features_of(backbone, noise_image()), wanted, atol=1e-4, rtol=1e-5)
     regions = torch.rand(2, backbone.channels, backbone.pool_size, backbone.pool_size)
     kept = 0.5 if network == "zf" else 1.0
     fc6 = reference.inner_product(layers, "fc6", regions.flatten(1)).relu() * kept
@@ -163,7 +163,7 @@ def test_msra_resnet50() -> None:
     backbone = resnet(50, "msra", "frozen", 0, None, first_pool="ceil")
     for part, in_part in ((backbone.tail, True), (backbone.features, False)):
         part.load_state_dict({k: v for k, v in found.weights.items() if k.startswith("layer4.") == in_part})
-    image = picture()[:99, :110]
+    image = noise_image()[:99, :110]
     x = reference.max_pool(normed(layers, blob_of(image), "conv1", "_conv1", 2, 3).relu(), 3, 2)
     for stage in (2, 3, 4):
         x = msra_stage(layers, x, stage)

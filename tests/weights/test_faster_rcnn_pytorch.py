@@ -20,7 +20,7 @@ from detkit.weights.faster_rcnn_pytorch import OF_1_0, convert
 from detkit.weights.imported import Imported, WeightFile
 from tests.weights import faster_rcnn_pytorch_reference as reference
 from tests.weights.simple_faster_rcnn_reference import CONVOLUTIONS
-from tests.weights.test_caffe_detectors import assert_same_detections, caffe_layers, picture
+from tests.weights.test_caffe_detectors import assert_same_detections, caffe_layers, noise_image
 
 Weights = dict[str, Tensor]
 NAMES = {
@@ -159,7 +159,7 @@ def converted(weights: Weights, **settings: str | bool) -> Imported:
     ],
 )
 def test_detections_are_those_of_the_original(tmp_path: Path, mode: str, overrides: list[str], pool: str) -> None:
-    weights, image = vgg16(), picture()
+    weights, image = vgg16(), noise_image()
     wanted = reference.detect(weights, image, pool)
     assert len(set(wanted.labels.tolist())) >= 3 and len(wanted.labels) > 15
     path = checkpoint(tmp_path, weights, pooling_mode=mode, class_agnostic=False)
@@ -167,7 +167,7 @@ def test_detections_are_those_of_the_original(tmp_path: Path, mode: str, overrid
 
 
 def test_the_poolings_differ() -> None:
-    weights, image = vgg16(), picture()
+    weights, image = vgg16(), noise_image()
     features = reference.extract(weights, image)
     rois = reference.propose(weights, features, *image.shape[:2])
     pooled = [reference.vectors(weights, features, rois, pool) for pool in ("pool", *reference.POOLS)]
@@ -177,7 +177,7 @@ def test_the_poolings_differ() -> None:
 
 @pytest.mark.parametrize("is_told", [True, False])
 def test_one_box_for_all_classes(tmp_path: Path, is_told: bool) -> None:
-    weights, image = vgg16(num_classes=80, anchors=12, seed=3), picture()
+    weights, image = vgg16(num_classes=80, anchors=12, seed=3), noise_image()
     for part in ("weight", "bias"):
         weights[f"RCNN_bbox_pred.{part}"] = weights[f"RCNN_bbox_pred.{part}"][4:8].clone()
     wanted = reference.detect(weights, image, "align")
@@ -187,7 +187,9 @@ def test_one_box_for_all_classes(tmp_path: Path, is_told: bool) -> None:
 
 
 def test_resnet_50(tmp_path: Path) -> None:
-    image = np.ascontiguousarray(picture()[:102, :152])  # 51 x 76 cells behind conv1: of one kind each for its pooling
+    image = np.ascontiguousarray(
+        noise_image()[:102, :152]
+    )  # 51 x 76 cells behind conv1: of one kind each for its pooling
     with torch.no_grad():
         weights = resnet50(4, image)
         wanted = reference.detect(weights, image, "align")

@@ -12,7 +12,7 @@ from detkit.weights.imported import Imported, WeightFile
 from detkit.weights.simple_faster_rcnn import convert
 from detkit.weights.weight_file import read_weight_file
 from tests.weights import simple_faster_rcnn_reference as reference
-from tests.weights.test_caffe_detectors import detector_of, picture
+from tests.weights.test_caffe_detectors import detector_of, noise_image
 
 CHANNELS = (8, 16, 32, 64, 64)
 
@@ -55,12 +55,12 @@ def imported(path: Path, state: dict[str, Tensor]) -> Imported:
     ("name", "gain"), [("fasterrcnn_torchvision.pth", 2.0), ("fasterrcnn_caffe_pretrain.pth", 1 / 30)]
 )
 def test_detections_are_those_of_the_original(tmp_path: Path, name: str, gain: float) -> None:
-    state, image = state_dict(gain), picture()
+    state, image = state_dict(gain), noise_image()
     found = imported(tmp_path / name, state)
     wanted = sorted(reference.detect(state, image, caffe="caffe" in name), key=lambda one: -one[1])
     assert len({label for label, _, _ in wanted}) >= 3 and len(wanted) > 15
     sizes = torch.tensor([image.shape[:2]])
-    batch = Batch(torch.from_numpy(image).permute(2, 0, 1)[None], sizes, sizes, ("picture",))
+    batch = Batch(torch.from_numpy(image).permute(2, 0, 1)[None], sizes, sizes, ("image",))
     ours = detector_of(found).detect(batch)[0]
     assert ours.labels.tolist() == [label for label, _, _ in wanted]
     np.testing.assert_allclose(ours.scores.numpy(), [score for _, score, _ in wanted], atol=1e-5, rtol=0)

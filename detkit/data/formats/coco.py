@@ -1,4 +1,4 @@
-"""Data sets of COCO: an annotation file a split, and a folder with its pictures. coco_file.py reads the file.
+"""Data sets of COCO: an annotation file a split, and a folder with its images. coco_file.py reads the file.
 
 The files are not trusted. A split is read in full when the data set is made, so that a fault shows in the first
 seconds. Every fault is a value: the data set raises the first that is an error, the checker (check.py) lists them all.
@@ -31,13 +31,13 @@ from detkit.data.io.images import ImageError, image_size
 from detkit.structures import Size
 
 _FILES = ("annotations/instances_{}.json", "annotations/{}.json", "{}/_annotations.coco.json", "{}.json")
-_PICTURES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
+_IMAGES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # COCO's files without objects
 _ROUNDING = 0.011  # px: COCO states left and width with two decimals, whose sum may pass the border by that
 
 NO_AREA = "boxes have no area and are not learned from"
 OUTSIDE = "boxes lie outside their image and are not learned from"
-NO_SIZE = "images have no stated size; that of the picture is used"
+NO_SIZE = "images have no stated size; that of the image is used"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class CocoDataset(ListedDataset):
 
     Without `classes` they are all categories, by ascending id. The id of an image is COCO's number as text.
     Raises DatasetMissing, and ValueError for the first fault that is an error; each kind of warning is told once, with
-    its number and the first example. Scoring needs no pictures: without `need_pictures` they may be missing.
+    its number and the first example. Scoring needs no images: without `need_images` they may be missing.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class CocoDataset(ListedDataset):
         splits: Sequence[str],
         classes: Sequence[str] | None,
         on_warning: OnWarning = log_warning,
-        need_pictures: bool = True,
+        need_images: bool = True,
     ) -> None:
         faults: list[Fault] = []
         found = []
         for split in splits:
-            found.append(scan_coco(root, split, classes, need_pictures))
+            found.append(scan_coco(root, split, classes, need_images))
             raise_first_error(found[-1].faults, root)
             faults += found[-1].faults
         raise_first_error(_differing_categories(found), root)
@@ -111,22 +111,22 @@ def coco_annotation_file(root: Path, split: str) -> Path:
     raise DatasetMissing(f"{tried[0]} is missing, needed for split {split!r}; splits below {root}: {there or 'none'}")
 
 
-def coco_picture_folders(root: Path, file: Path) -> tuple[Path, ...]:
-    """Where the pictures of an annotation file may lie, the likeliest first: beside the file, or below the root."""
+def coco_image_folders(root: Path, file: Path) -> tuple[Path, ...]:
+    """Where the images of an annotation file may lie, the likeliest first: beside the file, or below the root."""
     bases = dict.fromkeys([root, file.parent.parent if file.parent.name == "annotations" else file.parent])
     beside = [file.parent] if file.name == "_annotations.coco.json" else []
-    places = [*beside, *(base / pattern.format(_name(file)) for base in bases for pattern in _PICTURES)]
+    places = [*beside, *(base / pattern.format(_name(file)) for base in bases for pattern in _IMAGES)]
     return tuple(dict.fromkeys(place for place in places if place.is_dir()))
 
 
-def coco_picture_folder(root: Path, file: Path, names: Sequence[str]) -> tuple[Path | None, set[str]]:
-    """The folder that has the most of the pictures, None if none has any; and which of the names are there.
+def coco_image_folder(root: Path, file: Path, names: Sequence[str]) -> tuple[Path | None, set[str]]:
+    """The folder that has the most of the images, None if none has any; and which of the names are there.
 
     Each folder is listed once, which is quicker than asking for each of 100,000 files.
     """
     best: Path | None = None
     most: set[str] = set()
-    for folder in coco_picture_folders(root, file):
+    for folder in coco_image_folders(root, file):
         there = _names_below(folder, {name.rpartition("/")[0] for name in names}).intersection(names)
         if len(there) > len(most):
             best, most = folder, there
@@ -143,7 +143,7 @@ def _names_below(folder: Path, subfolders: Iterable[str]) -> set[str]:
     return names
 
 
-def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need_pictures: bool = True) -> CocoSplit:
+def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need_images: bool = True) -> CocoSplit:
     """Read a split whatever is wrong with it. Raises DatasetMissing where the split is not there.
 
     With `classes`, objects of other categories are among the faults.
@@ -153,9 +153,9 @@ def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need
     faults = list(file.faults)
     if classes is not None:
         faults += _unknown_categories(file, classes)
-    folder, there = coco_picture_folder(root, path, [image.file_name for image in file.images])
-    if need_pictures:
-        faults += _missing_pictures(root, file, folder, there)
+    folder, there = coco_image_folder(root, path, [image.file_name for image in file.images])
+    if need_images:
+        faults += _missing_images(root, file, folder, there)
     folder = folder or path.parent
     sizes = [_size(image, folder, image.file_name in there, path, faults) for image in file.images]
     truth = GroundTruth(
@@ -167,7 +167,7 @@ def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need
         tuple(category.number for category in file.categories),
         tuple(image.number for image in file.images),
     )
-    faults += _odd_boxes(file, truth)
+    faults += _suspicious_boxes(file, truth)
     return CocoSplit(path, truth, tuple(folder / image.file_name for image in file.images), tuple(faults))
 
 
@@ -180,12 +180,12 @@ def _unknown_categories(file: CocoFile, classes: Sequence[str]) -> Iterator[Faul
             yield Fault(file.path, unknown_name(name, classes), Severity.ERROR, file.place(row), "category_id")
 
 
-def _missing_pictures(root: Path, file: CocoFile, folder: Path | None, there: set[str]) -> Iterator[Fault]:
+def _missing_images(root: Path, file: CocoFile, folder: Path | None, there: set[str]) -> Iterator[Fault]:
     if folder is None and file.images:
         first = short_repr(file.images[0].file_name)
-        tried = ", ".join(map(str, coco_picture_folders(root, file.path)))
+        tried = ", ".join(map(str, coco_image_folders(root, file.path)))
         yield Fault(
-            file.path, f"none of its {len(file.images):,} pictures, such as {first}, is in {tried}; put them there"
+            file.path, f"none of its {len(file.images):,} images, such as {first}, is in {tried}; put them there"
         )
         return
     for image in file.images:
@@ -195,13 +195,13 @@ def _missing_pictures(root: Path, file: CocoFile, folder: Path | None, there: se
 
 
 def _size(image: CocoImage, folder: Path, is_there: bool, path: Path, faults: list[Fault]) -> Size:
-    """As stated, else from the header of the picture."""
+    """As stated, else from the header of the image."""
     if image.size is not None:
         return image.size
     place, message = f"image id {image.number}", "are not two positive whole numbers"
     if not is_there:
         faults.append(
-            Fault(path, f"{message}, and there is no picture; give them", Severity.ERROR, place, "height, width")
+            Fault(path, f"{message}, and there is no image; give them", Severity.ERROR, place, "height, width")
         )
         return 0, 0
     try:
@@ -213,7 +213,7 @@ def _size(image: CocoImage, folder: Path, is_there: bool, path: Path, faults: li
     return size
 
 
-def _odd_boxes(file: CocoFile, truth: GroundTruth) -> Iterator[Fault]:
+def _suspicious_boxes(file: CocoFile, truth: GroundTruth) -> Iterator[Fault]:
     """Warnings of boxes that a detector does not learn as they are stated (listed.py); they are scored as stated."""
     limits = truth.sizes[truth.image_index][:, [1, 0, 1, 0]]  # (M, 4)
     boxes = truth.objects.boxes

@@ -24,7 +24,7 @@ MAX_FILE_BYTES = 4 << 30
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 EMPTY_TWIN = "categories without objects have the name of another and are left out"
-SAME_PICTURE = "images have the file_name of another; all are kept"
+SAME_IMAGE = "images have the file_name of another; all are kept"
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -63,7 +63,7 @@ _Listed = TypeVar("_Listed", _Image, _Category)
 @dataclass(frozen=True, slots=True)
 class CocoImage:
     number: int  # COCO's id
-    file_name: str  # below the folder of the pictures, without ".."
+    file_name: str  # below the folder of the images, without ".."
     size: Size | None  # None: not stated, or not as two positive whole numbers
 
 
@@ -176,7 +176,7 @@ def _read_images(path: Path, entries: list[_Image], faults: list[Fault]) -> tupl
         elif number not in row_of:
             if name in names:
                 message = f"{name!r} is also that of image id {names[name]}; remove one"
-                faults.append(Fault(path, message, Severity.WARNING, place, "file_name", SAME_PICTURE))
+                faults.append(Fault(path, message, Severity.WARNING, place, "file_name", SAME_IMAGE))
             row_of[number] = len(images)
             names.setdefault(name, number)
             images.append(CocoImage(number, name, _size(entry)))
@@ -201,12 +201,12 @@ def _numbered(path: Path, kind: str, entries: list[_Listed], faults: list[Fault]
 
 
 def _file_name(value: object) -> tuple[str, str | None]:
-    """The name without "./", and what is wrong with it: it must lead to a place below the folder of the pictures."""
+    """The name without "./", and what is wrong with it: it must lead to a place below the folder of the images."""
     if not isinstance(value, str) or not value.strip("./ "):
-        return "", f"is {short_repr(value)}, expected the name of a picture"
+        return "", f"is {short_repr(value)}, expected the name of an image"
     name = PurePosixPath(value)
     if name.is_absolute() or ".." in name.parts or set(value) & set("\\\0"):
-        return "", f"{short_repr(value)} leads out of the folder of the pictures or has a \\; write folder/name.jpg"
+        return "", f"{short_repr(value)} leads out of the folder of the images or has a \\; write folder/name.jpg"
     return str(name), None
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from detkit.config.data import FormName
 from detkit.data.faults import DatasetMissing, OnWarning, log_warning
 from detkit.data.formats.coco import CocoDataset, coco_annotation_file, find_coco_splits
 from detkit.data.formats.joined import with_images
@@ -20,14 +21,13 @@ from detkit.data.formats.voc import VocDataset, find_splits
 from detkit.data.formats.yolo import YoloDataset
 from detkit.data.formats.yolo_layout import find_yolo_splits
 
-Kind = Literal["voc", "coco", "yolo"]
 Role = Literal["train", "val", "trainval", "test", ""]  # trainval: the union of train and val
 
 TRAIN_PERCENT = 80  # of a set that comes without division
 
 _FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
 _LOOKED_FOR = {
-    "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the pictures (voc)",
+    "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
     "coco": "annotations/instances_*.json, SPLIT/_annotations.coco.json (coco)",
     "yolo": "data.yaml with names and train, or images/ and labels/ (yolo)",
 }
@@ -39,7 +39,7 @@ _VAL_WORDS = frozenset({"val", "valid", "validation", "dev", "minival"})
 class Form:
     """A data set as it was found."""
 
-    kind: Kind
+    kind: FormName
     root: Path
     splits: tuple[str, ...]
 
@@ -64,7 +64,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """Images of a split, by the hash of their id modulo 100."""
 
     low: int = 0
@@ -75,17 +75,17 @@ class Part:
         return self.low <= int.from_bytes(digest, "big") % 100 < self.high
 
 
-WHOLE = Part()
+WHOLE = SplitPart()
 
 
-def find_form(root: Path, kind: Kind | None = None) -> Form:
+def find_form(root: Path, kind: FormName | None = None) -> Form:
     """The form of the data set at `root`, or its splits in the form that is given.
 
     Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
     """
     if not root.is_dir():
         raise DatasetMissing(f"{root}: there is no such folder; name that of the data set")
-    kinds: tuple[Kind, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
+    kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
     found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
     if not found:
         looked = "; ".join(_LOOKED_FOR[kind] for kind in kinds)
@@ -120,14 +120,14 @@ def open_form(
     return ListedDataset(with_images(union.ground_truth(), keep), paths)
 
 
-def parse_split(split: str) -> tuple[str, Part]:
-    """The name and the part of it, such as ("train", Part(0, 80)) of "train[:80%]". Raises ValueError."""
+def parse_split(split: str) -> tuple[str, SplitPart]:
+    """The name and the part of it, such as ("train", SplitPart(0, 80)) of "train[:80%]". Raises ValueError."""
     found = _PART.fullmatch(split)
     if found is None:
         if split.endswith(("%]", ":]")):
             raise ValueError(f"split {split!r}: expected NAME, NAME[:80%], NAME[80%:] or NAME[10%:90%]")
         return split, WHOLE
-    part = Part(int(found["low"] or 0), int(found["high"] or 100))
+    part = SplitPart(int(found["low"] or 0), int(found["high"] or 100))
     if not part.low < part.high <= 100:
         raise ValueError(f"split {split!r}: the part must begin before it ends, at 100% the latest")
     return found["name"], part

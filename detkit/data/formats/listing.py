@@ -1,4 +1,4 @@
-"""The pictures of a data set as lists: found in folders, known by an id, merged over the splits of a union."""
+"""The images of a data set as lists: found in folders, known by an id, merged over the splits of a union."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from detkit.data.io.images import SUFFIXES
 
 @dataclass(frozen=True)
 class ListedImage:
-    """A picture and the file of its objects."""
+    """An image and the file of its objects."""
 
     image_id: str
     image: Path
@@ -21,13 +21,13 @@ class ListedImage:
 ListSplit = Callable[[str], tuple[list[ListedImage], list[Fault]]]  # of one split, by its name
 
 
-def list_pictures(folder: Path, below: bool = True) -> list[Path]:
-    """The pictures in a folder (and `below` it) in the order of their paths, without hidden ones."""
-    return sorted(iterate_pictures(folder, below))
+def list_images(folder: Path, below: bool = True) -> list[Path]:
+    """The images in a folder (and `below` it) in the order of their paths, without hidden ones."""
+    return sorted(iterate_images(folder, below))
 
 
-def iterate_pictures(folder: Path, below: bool = True) -> Iterator[Path]:
-    """As list_pictures, in no order, so that the first is there at once."""
+def iterate_images(folder: Path, below: bool = True) -> Iterator[Path]:
+    """As list_images, in no order, so that the first is there at once."""
     for parent, folders, files in os.walk(folder, followlinks=below):
         folders[:] = sorted(name for name in folders if below and not name.startswith("."))
         for name in files:
@@ -36,7 +36,7 @@ def iterate_pictures(folder: Path, below: bool = True) -> Iterator[Path]:
 
 
 def image_id_of(path: PurePath) -> str:
-    """The id of the picture at `path` below the folder of its split: one word, since result files hold one a line."""
+    """The id of the image at `path` below the folder of its split: one word, since result files hold one a line."""
     text = path.with_suffix("").as_posix()
     return "".join(sign if sign.isprintable() and not sign.isspace() and sign not in "/\\" else "_" for sign in text)
 

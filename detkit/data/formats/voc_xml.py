@@ -202,7 +202,7 @@ def _check_size(path: Path, root: Element, header: ImageHeader) -> list[Fault]:
         return []
     message = f"says {short_repr(texts[1])} x {short_repr(texts[0])}, the image is {width} x {height}"
     if texts == [str(width), str(height)] and header.is_sideways:
-        message += " once turned by its EXIF orientation; boxes drawn on the unturned picture are wrong, draw them anew"
+        message += " once turned by its EXIF orientation; boxes drawn on the unturned image are wrong, draw them anew"
     elif texts == [str(width), str(height)]:
         message += "; width and height are swapped"
     return [Fault(path, message, Severity.WARNING, field="size", summary=WRONG_SIZE)]

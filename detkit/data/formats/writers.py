@@ -1,6 +1,6 @@
 """Data sets written as files: PASCAL VOC, COCO and YOLO. What a form cannot hold, `losses` counts.
 
-Pictures are put in their place by convert.py; here are the files of their objects.
+Images are put in their place by convert.py; here are the files of their objects.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,16 +12,17 @@ import msgspec
 import numpy as np
 import yaml
 
-from detkit.data.formats.forms import Kind, role_of
+from detkit.config.data import FormName
+from detkit.data.formats.forms import role_of
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects
 from detkit.structures import Size
 
-_BEYOND = 1e-3  # px over the border that count as reaching beyond the picture: less is rounding
+_BEYOND = 1e-3  # px over the border that count as reaching beyond the image: less is rounding
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """An annotated picture as it is written."""
+class AnnotatedImage:
+    """An annotated image as it is written."""
 
     name: str  # of its file, unique in the folder
     size: Size
@@ -34,12 +35,12 @@ class Picture:
         return Path(self.name).stem
 
 
-def picture_folder(kind: Kind, split: str) -> Path:
-    """Where the pictures of a split are, below the root."""
+def image_folder(kind: FormName, split: str) -> Path:
+    """Where the images of a split are, below the root."""
     return Path("JPEGImages") if kind == "voc" else Path("images", split)
 
 
-def losses(truth: GroundTruth, source: Kind, target: Kind) -> Iterator[tuple[str, int]]:
+def losses(truth: GroundTruth, source: FormName, target: FormName) -> Iterator[tuple[str, int]]:
     """What is lost or changed on the way, and how many objects it concerns."""
     objects = truth.objects
     kept = np.ones(len(objects), dtype=np.bool_) if target == "coco" else has_area(objects, _limits(truth))
@@ -48,61 +49,59 @@ def losses(truth: GroundTruth, source: Kind, target: Kind) -> Iterator[tuple[str
     beyond = (np.abs(objects.boxes - clipped) > _BEYOND).any(axis=1)
     crowd = "crowd" if source == "coco" else "difficult"
     changes = {
-        "have no area in their picture: left out": ~kept,
+        "have no area in their image: left out": ~kept,
         f"are {crowd}, which YOLO cannot say: left out": kept & objects.ignore & (target == "yolo"),
         "are crowd: written as difficult": kept & objects.ignore & (source == "coco" and target == "voc"),
         "are difficult: written as iscrowd": objects.ignore & (source != "coco" and target == "coco"),
         "are truncated: the mark is lost": kept & objects.truncated & (target != "voc"),
         "have the area of their outline: lost, that of the box is left": kept & outlined & (target != "coco"),
-        "reach beyond their picture: clipped to it": kept & beyond & (target != "coco"),
+        "reach beyond their image: clipped to it": kept & beyond & (target != "coco"),
     }
     yield from ((change, int(concerned.sum())) for change, concerned in changes.items())
 
 
-def write_voc_split(root: Path, split: str, classes: Sequence[str], pictures: Sequence[Picture]) -> None:
+def write_voc_split(root: Path, split: str, classes: Sequence[str], images: Sequence[AnnotatedImage]) -> None:
     """Annotations and ImageSets/Main/SPLIT.txt; coordinates are exact decimals, whole ones without a point.
 
-    Raises ValueError for a picture that another split has with other objects: VOC has one file for both.
+    Raises ValueError for an image that another split has with other objects: VOC has one file for both.
     """
     folder, sets = root / "Annotations", root / "ImageSets" / "Main"
     folder.mkdir(exist_ok=True)
     sets.mkdir(parents=True, exist_ok=True)
-    for picture in pictures:
-        element = _voc_annotation(classes, picture)
+    for image in images:
+        element = _voc_annotation(classes, image)
         ElementTree.indent(element)
         text = ElementTree.tostring(element, encoding="unicode") + "\n"
-        path = folder / f"{picture.stem}.xml"
+        path = folder / f"{image.stem}.xml"
         if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise ValueError(
-                f"{picture.name}: has other objects in {split!r} than in a split before; convert one a time"
-            )
+            raise ValueError(f"{image.name}: has other objects in {split!r} than in a split before; convert one a time")
         path.write_text(text, encoding="utf-8")
-    (sets / f"{split}.txt").write_text("".join(f"{picture.stem}\n" for picture in pictures), encoding="utf-8")
+    (sets / f"{split}.txt").write_text("".join(f"{image.stem}\n" for image in images), encoding="utf-8")
 
 
 def write_coco_split(
-    root: Path, split: str, classes: Sequence[str], category_numbers: Sequence[int], pictures: Sequence[Picture]
+    root: Path, split: str, classes: Sequence[str], category_numbers: Sequence[int], images: Sequence[AnnotatedImage]
 ) -> None:
     """annotations/instances_SPLIT.json, with boxes and areas to the last bit; there are no outlines."""
     content = {
         "images": [
-            {"id": picture.number, "file_name": picture.name, "width": picture.size[1], "height": picture.size[0]}
-            for picture in pictures
+            {"id": image.number, "file_name": image.name, "width": image.size[1], "height": image.size[0]}
+            for image in images
         ],
-        "annotations": list(_coco_annotations(category_numbers, pictures)),
+        "annotations": list(_coco_annotations(category_numbers, images)),
         "categories": [{"id": number, "name": name} for number, name in zip(category_numbers, classes, strict=True)],
     }
     (root / "annotations").mkdir(exist_ok=True)
     (root / "annotations" / f"instances_{split}.json").write_bytes(msgspec.json.encode(content))
 
 
-def write_yolo_split(root: Path, split: str, pictures: Sequence[Picture]) -> None:
-    """A file a picture in labels/SPLIT, also where it has no objects."""
+def write_yolo_split(root: Path, split: str, images: Sequence[AnnotatedImage]) -> None:
+    """A file an image in labels/SPLIT, also where it has no objects."""
     folder = root / "labels" / split
     folder.mkdir(parents=True)
-    for picture in pictures:
-        lines = "".join(_yolo_lines(picture))
-        (folder / f"{picture.stem}.txt").write_text(lines, encoding="utf-8")
+    for image in images:
+        lines = "".join(_yolo_lines(image))
+        (folder / f"{image.stem}.txt").write_text(lines, encoding="utf-8")
 
 
 def write_yolo_file(root: Path, splits: Sequence[str], classes: Sequence[str]) -> None:
@@ -118,7 +117,7 @@ def write_yolo_file(root: Path, splits: Sequence[str], classes: Sequence[str]) -
 
 
 def has_area(objects: Objects, limits: Floats) -> Bools:
-    """(M,) whether a box has any of its area in its picture; `limits` are (M, 4) width, height, width, height."""
+    """(M,) whether a box has any of its area in its image; `limits` are (M, 4) width, height, width, height."""
     inside = np.clip(objects.boxes, 0, limits).astype(np.float32)  # as ListedDataset holds them
     found: Bools = np.asarray((inside[:, :2] < inside[:, 2:]).all(axis=1))
     return found
@@ -128,18 +127,18 @@ def _limits(truth: GroundTruth) -> Floats:
     return truth.sizes[truth.image_index][:, [1, 0, 1, 0]].astype(np.float64)
 
 
-def _picture_limits(picture: Picture) -> Floats:
-    height, width = picture.size
+def _image_limits(image: AnnotatedImage) -> Floats:
+    height, width = image.size
     return np.array([width, height, width, height], dtype=np.float64)
 
 
-def _voc_annotation(classes: Sequence[str], picture: Picture) -> ElementTree.Element:
+def _voc_annotation(classes: Sequence[str], image: AnnotatedImage) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
-    height, width = picture.size
-    _add(root, ("filename", picture.name))
-    depth = 1 if picture.is_grey else 3
+    height, width = image.size
+    _add(root, ("filename", image.name))
+    depth = 1 if image.is_grey else 3
     _add(ElementTree.SubElement(root, "size"), ("width", width), ("height", height), ("depth", depth))
-    objects = picture.objects.rows(has_area(picture.objects, _picture_limits(picture)))
+    objects = image.objects.rows(has_area(image.objects, _image_limits(image)))
     for row, label in enumerate(objects.labels.tolist()):
         element = ElementTree.SubElement(root, "object")
         _add(element, ("name", classes[label]), ("pose", "Unspecified"))
@@ -159,16 +158,16 @@ def _decimal(value: float) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
-def _coco_annotations(category_numbers: Sequence[int], pictures: Iterable[Picture]) -> Iterator[dict[str, object]]:
+def _coco_annotations(category_numbers: Sequence[int], images: Iterable[AnnotatedImage]) -> Iterator[dict[str, object]]:
     number = 0
-    for picture in pictures:
-        objects = picture.objects
+    for image in images:
+        objects = image.objects
         rows = zip(objects.labels.tolist(), objects.xywh.tolist(), objects.area.tolist(), objects.ignore.tolist())
         for label, box, area, is_crowd in rows:
             number += 1
             yield {
                 "id": number,
-                "image_id": picture.number,
+                "image_id": image.number,
                 "category_id": category_numbers[label],
                 "bbox": box,
                 "area": area,
@@ -177,10 +176,10 @@ def _coco_annotations(category_numbers: Sequence[int], pictures: Iterable[Pictur
             }
 
 
-def _yolo_lines(picture: Picture) -> Iterator[str]:
-    """Ten digits bring a corner back to 1e-5 px in a picture of 10,000."""
-    limits = _picture_limits(picture)
-    objects = picture.objects
+def _yolo_lines(image: AnnotatedImage) -> Iterator[str]:
+    """Ten digits bring a corner back to 1e-5 px in an image of 10,000."""
+    limits = _image_limits(image)
+    objects = image.objects
     objects = objects.rows(has_area(objects, limits) & ~objects.ignore)
     boxes = np.clip(objects.boxes, 0, limits) / limits  # (M, 4)
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]

@@ -1,4 +1,4 @@
-"""Data sets in YOLO form: a label file of fractions for each picture, and a YAML file that names splits and classes.
+"""Data sets in YOLO form: a label file of fractions for each image, and a YAML file that names splits and classes.
 
 The files are not trusted, as those of VOC are not: every fault is a value, the data set raises the first that is an
 error. yolo_layout.py tells where files are looked for, yolo_labels.py reads one.
@@ -16,14 +16,14 @@ import numpy as np
 from detkit.data.faults import LISTED_TWICE, Fault, OnWarning, Severity, log_warning, raise_first_error, tell_warnings
 from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.listing import ListedImage, image_id_of, list_pictures, merge_splits
+from detkit.data.formats.listing import ListedImage, image_id_of, list_images, merge_splits
 from detkit.data.formats.yolo_labels import YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import (
     NAME_FILES,
     YoloLayout,
     find_layout,
     label_path,
-    listed_pictures,
+    listed_images,
     missing_split,
 )
 from detkit.data.ground_truth import numbered
@@ -33,7 +33,7 @@ from detkit.data.io.images import ImageError, ImageHeader, read_header
 @dataclass(frozen=True)
 class ScannedImage:
     place: ListedImage
-    header: ImageHeader | None  # None: the picture cannot be read
+    header: ImageHeader | None  # None: the image cannot be read
     labels: YoloLabels  # boxes in px, in fractions where there is no header
     faults: tuple[Fault, ...]  # those of the labels included
 
@@ -114,49 +114,49 @@ def _list_split(layout: YoloLayout, split: str) -> tuple[list[ListedImage], list
     places = layout.places[split]
     images: dict[str, ListedImage] = {}
     faults: list[Fault] = []
-    pictures = [_pictures_of(place, layout, faults) for place in places]
-    tops = [_top(place, listed) for place, listed in zip(places, pictures, strict=True)]
+    files = [_images_of(place, layout, faults) for place in places]
+    tops = [_top(place, listed) for place, listed in zip(places, files, strict=True)]
     top = Path(os.path.commonpath(tops))
-    for picture in chain.from_iterable(pictures):
-        image = ListedImage(image_id_of(picture.relative_to(top)), picture, label_path(picture, layout.root))
+    for path in chain.from_iterable(files):
+        image = ListedImage(image_id_of(path.relative_to(top)), path, label_path(path, layout.root))
         first = images.setdefault(image.image_id, image)
         if first is image:
             continue
-        if first.image.samefile(picture):
-            faults.append(Fault(picture, f"is listed before in {split!r}", Severity.WARNING, summary=LISTED_TWICE))
+        if first.image.samefile(path):
+            faults.append(Fault(path, f"is listed before in {split!r}", Severity.WARNING, summary=LISTED_TWICE))
         else:
             message = f"has the id of {first.image}, {image.image_id!r} (the path without suffix, / and spaces)"
-            faults.append(Fault(picture, f"{message}; rename one"))
+            faults.append(Fault(path, f"{message}; rename one"))
     faults += _find_orphans([image.annotation for image in images.values()], places)
     return list(images.values()), faults
 
 
-def _pictures_of(place: Path, layout: YoloLayout, faults: list[Fault]) -> list[Path]:
-    return list_pictures(place) if place.is_dir() else list(_read_list(place, layout, faults))
+def _images_of(place: Path, layout: YoloLayout, faults: list[Fault]) -> list[Path]:
+    return list_images(place) if place.is_dir() else list(_read_list(place, layout, faults))
 
 
 def _read_list(file: Path, layout: YoloLayout, faults: list[Fault]) -> Iterator[Path]:
-    for number, text, picture in listed_pictures(file, layout.bases):
-        if picture is None or not picture.is_file():
-            faults.append(Fault(file, f"line {number}: {text!r} is not there; add the picture or drop the line"))
+    for number, text, image in listed_images(file, layout.bases):
+        if image is None or not image.is_file():
+            faults.append(Fault(file, f"line {number}: {text!r} is not there; add the image or drop the line"))
         else:
-            yield picture
+            yield image
 
 
-def _top(place: Path, pictures: Sequence[Path]) -> Path:
+def _top(place: Path, images: Sequence[Path]) -> Path:
     """The folder that ids start from: in train/, which has images/ and labels/, it is images/."""
     if not place.is_dir():
-        return Path(os.path.commonpath([picture.parent for picture in pictures])) if pictures else place.parent
+        return Path(os.path.commonpath([image.parent for image in images])) if images else place.parent
     inner = place / "images"
-    return inner if all(picture.is_relative_to(inner) for picture in pictures) else place
+    return inner if all(image.is_relative_to(inner) for image in images) else place
 
 
 def _find_orphans(labels: Iterable[Path], places: Sequence[Path]) -> Iterator[Fault]:
-    """Label files without picture, in the folders of those that have one; a list may leave out pictures as it likes."""
+    """Label files without image, in the folders of those that have one; a list may leave out images as it likes."""
     if not all(place.is_dir() for place in places):
         return
     known = set(labels)
     for folder in sorted({label.parent for label in known}):
         for path in sorted(folder.glob("*.txt")):
             if path not in known and path.name not in NAME_FILES:
-                yield Fault(path, "has no picture", Severity.INFO)
+                yield Fault(path, "has no image", Severity.INFO)

@@ -1,7 +1,7 @@
 """One label file of YOLO to boxes in px. The file is not trusted: all that is wrong becomes a Fault.
 
 A line is `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 ...`, the outline of the object, of which the box is taken.
-All but the class are fractions of the picture's width or height.
+All but the class are fractions of the image's width or height.
 """
 
 import math
@@ -36,7 +36,7 @@ class YoloLabels:
 
 
 def parse_labels(path: Path, size: Size, names: Sequence[str], classes: Sequence[str] | None = None) -> YoloLabels:
-    """Read one file of a picture of `size`; raises nothing, all is in `faults`. No file means no objects.
+    """Read one file of an image of `size`; raises nothing, all is in `faults`. No file means no objects.
 
     `names` are those of the numbers in the file; without `classes` all of them are allowed.
     """
@@ -139,17 +139,17 @@ class _LineReader:
         if -_SLACK <= worst <= 1 + _SLACK:
             return values
         what = "looks like pixels" if worst > _PIXELS else "is outside 0..1"
-        self._error("box", f"{worst:g} {what}; write fractions of the picture's width and height")
+        self._error("box", f"{worst:g} {what}; write fractions of the image's width and height")
         return None
 
     def _clipped(self, corners: _Box, area: float) -> tuple[_Box, float] | None:
         x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in corners)
         if not (x1 < x2 and y1 < y2):
-            self.warn("has no area in the picture and is left out", NO_AREA)
+            self.warn("has no area in the image and is left out", NO_AREA)
             return None
         if min(corners) < -_ROUNDING or max(corners) > 1 + _ROUNDING:
             shown = ", ".join(f"{value:g}" for value in corners)
-            self.warn(f"the corners ({shown}) reach beyond the picture and are clipped", CLIPPED)
+            self.warn(f"the corners ({shown}) reach beyond the image and are clipped", CLIPPED)
         return (x1, y1, x2, y2), area
 
     def _error(self, field: str, message: str) -> None:

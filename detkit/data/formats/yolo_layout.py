@@ -1,9 +1,9 @@
-"""Where a data set in YOLO form keeps its pictures, labels and class names.
+"""Where a data set in YOLO form keeps its images, labels and class names.
 
 Known shapes, tried in this order:
-    data.yaml (or another YAML file) with names and train, val, test: folders, or text files that list pictures
+    data.yaml (or another YAML file) with names and train, val, test: folders, or text files that list images
     images/SPLIT and labels/SPLIT, or SPLIT/images and SPLIT/labels
-    SPLIT/ with pictures and labels in the same folder
+    SPLIT/ with images and labels in the same folder
     images/ and labels/, or all in one folder: one split, "all"
 Without a YAML file the class names stand in classes.txt, obj.names or _darknet.labels, one a line.
 """
@@ -17,7 +17,7 @@ import yaml
 
 from detkit.data.faults import DatasetMissing
 from detkit.data.formats.class_names import fault_of_name
-from detkit.data.formats.listing import iterate_pictures
+from detkit.data.formats.listing import iterate_images
 from detkit.data.io.files import read_bytes
 
 KEYS = ("train", "val", "test")
@@ -32,7 +32,7 @@ _MAX_YAML_BYTES = 256 << 10  # PyYAML takes a second for it; 1,203 names of LVIS
 class YoloLayout:
     root: Path
     names: tuple[str, ...]  # class i is names[i]; empty: no file says them
-    places: dict[str, tuple[Path, ...]]  # of each split that has labels: folders, or files that list pictures
+    places: dict[str, tuple[Path, ...]]  # of each split that has labels: folders, or files that list images
     absent: dict[str, str] = field(default_factory=dict)  # splits a YAML file names, and why they cannot be opened
     bases: tuple[Path, ...] = ()  # folders that a relative path may start from
 
@@ -50,10 +50,10 @@ def find_yolo_splits(root: Path) -> tuple[str, ...]:
     return tuple(find_layout(root).places)
 
 
-def label_path(picture: Path, root: Path) -> Path:
-    """Where the labels of a picture are: beside it, or below `labels` where its path has `images`."""
-    inside = picture.is_relative_to(root)
-    parts = list(picture.relative_to(root).parts if inside else picture.parts)
+def label_path(image: Path, root: Path) -> Path:
+    """Where the labels of an image are: beside it, or below `labels` where its path has `images`."""
+    inside = image.is_relative_to(root)
+    parts = list(image.relative_to(root).parts if inside else image.parts)
     for place in reversed(range(len(parts) - 1)):
         if parts[place] == "images":
             parts[place] = "labels"
@@ -64,12 +64,12 @@ def label_path(picture: Path, root: Path) -> Path:
 def missing_split(layout: YoloLayout, split: str) -> DatasetMissing:
     """The error for a split that is not in `layout.places`."""
     there = ", ".join(layout.places) or "none"
-    why = layout.absent.get(split, "is neither in a data.yaml nor a folder with pictures and labels")
+    why = layout.absent.get(split, "is neither in a data.yaml nor a folder with images and labels")
     return DatasetMissing(f"{layout.root}: split {split!r} {why}; splits that are there: {there}")
 
 
-def listed_pictures(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str, Path | None]]:
-    """Line number, text and picture of each line of a file that lists pictures. Raises ValueError."""
+def listed_images(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str, Path | None]]:
+    """Line number, text and image of each line of a file that lists images. Raises ValueError."""
     for number, line in enumerate(_read_text(file).split("\n"), start=1):
         text = line.strip()
         if text:
@@ -150,7 +150,7 @@ def _yaml_layout(root: Path, file: Path, content: dict[object, object]) -> YoloL
         if len(there) < len(found):
             absent[key] = f"is {entries[found.index(None)]!r} in {file.name}, which is not there"
         elif there and not any(_has_labels(place, root, bases) for place in there):
-            absent[key] = f"is {entries[0]!r} in {file.name}, of which no picture has a label file"
+            absent[key] = f"is {entries[0]!r} in {file.name}, of which no image has a label file"
         elif there:
             places[key] = there
     return YoloLayout(root, names, places, absent, bases)
@@ -205,12 +205,12 @@ def _plain_layout(root: Path) -> YoloLayout:
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     images = root / "images"
     below_images = sorted(folder for folder in images.iterdir() if folder.is_dir()) if images.is_dir() else []
-    shapes: list[tuple[dict[str, Path], bool]] = [  # and whether pictures in folders below count
+    shapes: list[tuple[dict[str, Path], bool]] = [  # and whether images in folders below count
         ({folder.name: folder for folder in below_images}, True),
         ({folder.name: folder / "images" for folder in folders if (folder / "images").is_dir()}, True),
         ({WHOLE: images} if images.is_dir() else {}, True),
     ]
-    if names:  # without them, a text file beside a picture says little
+    if names:  # without them, a text file beside an image says little
         beside = {folder.name: folder for folder in folders if folder.name not in ("images", "labels")}
         shapes += [(beside, False), ({WHOLE: root}, False)]
     for folders_of, below in shapes:
@@ -232,9 +232,9 @@ def _names_of_files(root: Path) -> tuple[str, ...]:
 
 
 def _has_labels(place: Path, root: Path, bases: Sequence[Path], below: bool = True) -> bool:
-    """Whether any picture has a label file; the first that does ends the search."""
+    """Whether any image has a label file; the first that does ends the search."""
     if place.is_dir():
-        pictures: Iterator[Path] = iterate_pictures(place, below)
+        images: Iterator[Path] = iterate_images(place, below)
     else:
-        pictures = (picture for _, _, picture in listed_pictures(place, bases) if picture is not None)
-    return any(label_path(picture, root).is_file() for picture in pictures)
+        images = (image for _, _, image in listed_images(place, bases) if image is not None)
+    return any(label_path(image, root).is_file() for image in images)

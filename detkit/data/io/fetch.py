@@ -4,7 +4,7 @@ from http.client import HTTPException, HTTPResponse
 from time import monotonic
 from urllib import request
 
-MAX_BYTES = 64 << 20  # of a picture: a photograph has 20 MB at most
+MAX_BYTES = 64 << 20  # of an image: a photograph has 20 MB at most
 TIMEOUT = 20.0  # seconds without a byte until the server is given up
 MAX_SECONDS = 120.0  # for all of a file: a server may send a byte now and then for ever
 _CHUNK = 1 << 16  # bytes

@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-MAX_TEXT_BYTES = 16 << 20  # of a file of annotations of one picture, or of a list of them
+MAX_TEXT_BYTES = 16 << 20  # of a file of annotations of one image, or of a list of them
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:

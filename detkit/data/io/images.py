@@ -1,6 +1,6 @@
 """Image files to RGB arrays, by one rule for every kind of file, and an error that names the file for all others.
 
-Pictures come out as viewers show them: turned by their EXIF orientation, first frame only, 8 bits, three channels.
+Images come out as viewers show them: turned by their EXIF orientation, first frame only, 8 bits, three channels.
 Alpha is dropped (the stored colours stay), as OpenCV and Pillow do; colour profiles are not applied.
 Pillow reads the header, which is cheap; OpenCV decodes what it decodes right and fast, Pillow the rest.
 """
@@ -18,14 +18,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from detkit.structures import Size
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
-MAX_PIXELS = 100_000_000  # a decoded RGB picture then takes at most 300 MB
+MAX_PIXELS = 100_000_000  # a decoded RGB image then takes at most 300 MB
 _MAX_BYTES = 8 * MAX_PIXELS  # no format stores more than 16 bits x 4 channels a pixel and is still read here
 
 # Pillow has readers for many more formats, and some start other programs (EPS): none but these is ever tried.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 # OpenCV gets CMYK off by one, cannot turn a TIFF, darkens a TIFF by its alpha, and paints a clear GIF pixel black.
 _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "BMP", "WEBP"})
-_JPEG_FORMATS = frozenset({"JPEG", "MPO"})  # MPO: a JPEG with further pictures behind it, from phones
+_JPEG_FORMATS = frozenset({"JPEG", "MPO"})  # MPO: a JPEG with further images behind it, from phones
 _JPEG_END = b"\xff\xd9"
 _SIDEWAYS = frozenset({5, 6, 7, 8})  # EXIF orientations that swap width and height
 
@@ -47,7 +47,7 @@ class ImageHeader:
 
     @property
     def size(self) -> Size:
-        """(height, width) of the picture as decoded."""
+        """(height, width) of the image as decoded."""
         return self.stored_size[::-1] if self.is_sideways else self.stored_size
 
 
@@ -57,20 +57,20 @@ def image_size(path: Path) -> Size:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode the picture: (H, W, 3) RGB, contiguous and writable. Raises ImageError."""
+    """Decode the image: (H, W, 3) RGB, contiguous and writable. Raises ImageError."""
     header = read_header(path)
     return _decode(path, header, header.orientation)
 
 
 def read_image_of_size(path: Path, size: Size) -> NDArray[np.uint8]:
-    """Decode the picture as (height, width) `size`, in which its objects are annotated: (H, W, 3) RGB.
+    """Decode the image as (height, width) `size`, in which its objects are annotated: (H, W, 3) RGB.
 
     Turned by its EXIF orientation or not, whichever has that size. Raises ImageError where neither has.
     """
     header = read_header(path)
     if size not in (header.size, header.stored_size):
         has, wanted = (f"{width} x {height}" for height, width in (header.size, size))
-        raise ImageError(f"{path}: is {has} px, its annotations are for {wanted}; restore the picture or mend them")
+        raise ImageError(f"{path}: is {has} px, its annotations are for {wanted}; restore the image or mend them")
     return _decode(path, header, header.orientation if size == header.size else 1)
 
 
@@ -84,7 +84,7 @@ def _decode(path: Path, header: ImageHeader, orientation: int) -> NDArray[np.uin
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Kind, size and orientation, without decoding; refuses pictures above MAX_PIXELS. Raises ImageError."""
+    """Kind, size and orientation, without decoding; refuses images above MAX_PIXELS. Raises ImageError."""
     _check_file(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:

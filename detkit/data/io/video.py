@@ -1,4 +1,4 @@
-"""Films and cameras frame by frame, and films written: by OpenCV, which needs no window for it."""
+"""Videos and cameras frame by frame, and videos written: by OpenCV, which needs no window for it."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
+class Video:
     name: str
     size: Size
     fps: float  # frames a second
@@ -30,22 +30,22 @@ class Film:
 
 
 @contextmanager
-def open_film(source: Path | int) -> Iterator[Film]:
+def open_video(source: Path | int) -> Iterator[Video]:
     """A file, or the camera of this number. Raises ValueError where no frame can be had from it."""
     if isinstance(source, int):
         name, capture = f"camera {source}", cv2.VideoCapture(source)
     else:
-        # FFmpeg by name: OpenCV would take a "%d" in the name for many pictures. An absolute path is never an address.
+        # FFmpeg by name: OpenCV would take a "%d" in the name for many images. An absolute path is never an address.
         name, capture = str(source), cv2.VideoCapture(str(source.absolute()), cv2.CAP_FFMPEG)
     try:
         frames = _frames(capture)
         first = next(frames, None)
         if first is None:
-            what = "no such camera, or it is in use" if isinstance(source, int) else "not a film that OpenCV can read"
-            raise ValueError(f"{name}: no picture can be had from it ({what}); name another")
+            what = "no such camera, or it is in use" if isinstance(source, int) else "not a video that OpenCV can read"
+            raise ValueError(f"{name}: no image can be had from it ({what}); name another")
         height, width = first.shape[:2]
         fps, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        yield Film(
+        yield Video(
             name,
             (height, width),
             fps if math.isfinite(fps) and 0 < fps <= 1000 else _ASSUMED_FPS,
@@ -64,7 +64,7 @@ def _frames(capture: cv2.VideoCapture) -> Iterator[Frame]:
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-class FilmWriter:
+class VideoWriter:
     """An .mp4 file (MPEG-4 part 2, which OpenCV brings along) that is whole once the `with` block is left, however.
 
     An odd last row or column of the frames is left out by OpenCV.
@@ -75,9 +75,9 @@ class FilmWriter:
         self._path = path
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
 
-    def __enter__(self) -> "FilmWriter":
+    def __enter__(self) -> "VideoWriter":
         if not self._writer.isOpened():
-            raise OSError(f"{self._path}: cannot be written as a film; is its folder writable?")
+            raise OSError(f"{self._path}: cannot be written as a video; is its folder writable?")
         return self
 
     def write(self, frame: Frame) -> None:

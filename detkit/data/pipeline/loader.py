@@ -22,7 +22,7 @@ LEAST_SIDE = 32  # px, two cells of stride 16: there are networks that cannot lo
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """What one process computes of a step: `index`-th of `count` equal parts of the batch, in `accumulate` rounds."""
 
     index: int = 0
@@ -31,7 +31,7 @@ class Part:
 
 
 class BatchOrder:
-    """The images of every step: each epoch a new order, wide and tall pictures in separate batches where asked for.
+    """The images of every step: each epoch a new order, wide and tall images in separate batches where asked for.
 
     The last batch of an epoch is filled up with the epoch's first images, so that no image is left out and every
     batch has the same size.
@@ -74,7 +74,7 @@ class _TrainItems(Dataset[Sample]):
 class _TrainKeys(Sampler[list[_Key]]):
     """The keys of each round of each step from `start` to `stop`, for one process."""
 
-    def __init__(self, order: BatchOrder, start: int, stop: int, part: Part) -> None:
+    def __init__(self, order: BatchOrder, start: int, stop: int, part: Shard) -> None:
         self.order, self.start, self.stop, self.part = order, start, stop, part
 
     def __iter__(self) -> Iterator[list[_Key]]:
@@ -100,7 +100,7 @@ def train_batches(
     transform: TrainTransform,
     order: BatchOrder,
     steps: range,
-    part: Part,
+    part: Shard,
     workers: int,
 ) -> DataLoader[Batch]:
     """The batches of `steps`, `part.accumulate` of them for each step, in order."""
@@ -152,7 +152,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def tall_pictures(dataset: DetectionDataset) -> list[bool]:
+def aspect_groups(dataset: DetectionDataset) -> list[bool]:
     """For each image whether it is taller than wide."""
     sizes = [dataset.size(i) for i in range(len(dataset))]
     return [height > width for height, width in sizes]

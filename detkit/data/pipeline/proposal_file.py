@@ -1,6 +1,6 @@
 """Proposals on disk: one SQLite database a split, which any language can read.
 
-Table `proposals`: image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER (px of the picture they were made for),
+Table `proposals`: image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER (px of the image they were made for),
 boxes BLOB (little-endian float32, 4 a box: x1, y1, x2, y2 px, 0-based, x2 and y2 just outside), scores BLOB (float32,
 one a box, falling), seconds REAL (of one core). Table `source`: one row, name TEXT: what made them, such as
 "selective_search_fast". Every image is one transaction: a kill leaves whole images, and the same command goes on.
@@ -34,7 +34,7 @@ BUSY_SECONDS = 60.0  # wait for another process that writes
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals of one image, best first, in px of the picture as stored."""
+    """The proposals of one image, best first, in px of the image as stored."""
 
     boxes: Tensor  # (N, 4) float32
     scores: Tensor  # (N,) float32
@@ -167,7 +167,7 @@ class WithProposals:
         assert stored is not None
         if stored.size != tuple(self.size(index)):
             raise ValueError(
-                f"image {image_id}: {self._file[image_id].path} has proposals for a picture of {_shape(stored.size)}, "
+                f"image {image_id}: {self._file[image_id].path} has proposals for an image of {_shape(stored.size)}, "
                 f"this one is {_shape(self.size(index))}: they belong to another data set"
             )
         return stored.boxes[: self.count]

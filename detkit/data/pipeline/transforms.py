@@ -1,4 +1,4 @@
-"""From a picture as stored to a picture as learned from or detected in; boxes and proposals follow the picture.
+"""From an image as stored to an image as learned from or detected in; boxes and proposals follow the image.
 
 The resize is the papers' (shorter side to `short_side`, but the longer at most `long_side`) and computed here, since
 albumentations has none like it; what training changes at random is albumentations'.
@@ -25,7 +25,7 @@ HUE_RANGE = (-0.03, 0.03)  # turns of the colour wheel
 
 @dataclass(frozen=True)
 class Resize:
-    short_side: int | None  # px; None: pictures stay as they are
+    short_side: int | None  # px; None: images stay as they are
     long_side: int  # px, at most
 
     def scale(self, size: Size) -> float:
@@ -79,11 +79,11 @@ class TrainTransform:
         self.steps = A.Compose([*chosen, A.NoOp()], bbox_params=boxes, keypoint_params=corners) if chosen else None
 
     def __call__(self, sample: Sample, seed: int, batch_seed: int) -> Sample:
-        """`seed` decides the changes of this picture, `batch_seed` those that all of its batch share."""
+        """`seed` decides the changes of this image, `batch_seed` those that all of its batch share."""
         return self.resize(self._change(sample, seed), self._factor(batch_seed))
 
     def _factor(self, batch_seed: int) -> float:
-        """The same for a whole batch, so that its pictures stay of one size and need little padding."""
+        """The same for a whole batch, so that its images stay of one size and need little padding."""
         if self.scale_jitter is None:
             return 1.0
         return float(np.exp(np.random.default_rng(batch_seed).uniform(*np.log(self.scale_jitter))))
@@ -115,7 +115,7 @@ def _corners(proposals: torch.Tensor | None) -> NDArray[np.float32]:
 
 
 def _from_corners(points: NDArray[np.float32], size: Size) -> torch.Tensor:
-    """What is left of the proposals in a picture of `size`: (N, 4)."""
+    """What is left of the proposals in an image of `size`: (N, 4)."""
     pairs = torch.as_tensor(np.asarray(points, dtype=np.float32).reshape(-1, 2, 2)) + 0.5
     boxes = box_ops.clip(torch.cat([pairs.amin(dim=1), pairs.amax(dim=1)], dim=1), torch.tensor(size))
     return boxes[box_ops.long_enough(boxes, 0)]

@@ -1,7 +1,7 @@
 """The built-in data set: rendered scenes of seven kinds of object, written as a PASCAL VOC folder.
 
 It needs no download, trains in minutes on a CPU and has what real sets have: clutter, occlusion, truncation, difficult
-objects, pictures without objects, grey pictures and files that are not JPEG. Picture `index` depends on nothing but
+objects, images without objects, grey images and files that are not JPEG. Image `index` depends on nothing but
 the seed, the index and the size ranges. A box is the extent of an object's visible part, as in VOC.
 """
 
@@ -24,7 +24,7 @@ from detkit.data.synthetic.shapes_render import (
     Floats,
     background,
     develop,
-    draw_look,
+    draw_style,
     dress,
     paint,
     silhouette,
@@ -33,13 +33,13 @@ from detkit.runtime.console import track
 
 SPLITS = ("train", "val", "test")
 COUNTS: Mapping[str, int] = MappingProxyType({"train": 400, "val": 60, "test": 120})
-LONG_SIDES = (220, 300)  # px, of pictures
+LONG_SIDES = (220, 300)  # px, of images
 OBJECT_SIZES = (20, 180)  # px, longer side of a whole object
-DRAWING = 1  # raise it when the same parameters come to give other pictures
+DRAWING = 1  # raise it when the same parameters come to give other images
 
 ASPECTS = (1.0, 1.25, 4 / 3, 1.5)  # long side / short side
 DIFFICULT_BELOW = 0.3  # visible fraction of the whole object
-VISIBLE_AT_LEAST = (0.75, 0.4, 0.1)  # of every object; one is drawn for a picture: from loose to crowded
+VISIBLE_AT_LEAST = (0.75, 0.4, 0.1)  # of every object; one is drawn for an image: from loose to crowded
 SMALLEST_VISIBLE = 8  # px, either side of a box
 
 
@@ -49,9 +49,9 @@ class Placed:
 
     name: str
     alpha: Floats  # (h, w) coverage of the whole object
-    x: int  # px of the upper left of alpha, may be outside the picture
+    x: int  # px of the upper left of alpha, may be outside the image
     y: int
-    visible: Bools  # (H, W) pixels of the picture that show this object
+    visible: Bools  # (H, W) pixels of the image that show this object
 
     @property
     def whole_area(self) -> int:
@@ -95,18 +95,18 @@ class Scene:
 def draw_scene(
     seed: int, index: int, long_sides: tuple[int, int] = LONG_SIDES, object_sizes: tuple[int, int] = OBJECT_SIZES
 ) -> Scene:
-    """Picture `index`. Which are grey or empty follows from the index, so that every set of 20 has both."""
+    """Image `index`. Which are grey or empty follows from the index, so that every set of 20 has both."""
     rng = np.random.default_rng([seed, index])
     long = int(rng.integers(long_sides[0], long_sides[1] + 1))
     short = round(long / ASPECTS[rng.integers(len(ASPECTS))])
     height, width = (short, long) if rng.random() < 0.7 else (long, short)
-    look = draw_look(index % 20 == 9, rng)
+    style = draw_style(index % 20 == 9, rng)
     num_objects = 0 if index % 20 == 19 else int(rng.integers(1, 6))
     objects = _place(num_objects, height, width, object_sizes, rng)
-    canvas = background(height, width, look, rng)
+    canvas = background(height, width, style, rng)
     for placed in objects:
-        paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), look, rng)
-    return Scene(develop(canvas, look, rng), objects)
+        paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), style, rng)
+    return Scene(develop(canvas, style, rng), objects)
 
 
 def _place(
@@ -166,7 +166,7 @@ def write_shapes(
 ) -> None:
     """Write the set into `root`, whole or not at all; a `root` that already holds this very set is left as it is.
 
-    counts: pictures of train, val and test. long_sides, object_sizes: smallest and largest, px.
+    counts: images of train, val and test. long_sides, object_sizes: smallest and largest, px.
     Raises ValueError for parameters out of range, and for a `root` that holds anything else.
     """
     _check(seed, counts, long_sides, object_sizes)
@@ -188,7 +188,7 @@ def write_shapes(
         try:
             partial.rename(root)
         except OSError:
-            if not _is_written(root, parameters):  # else another process was first, with the same pictures
+            if not _is_written(root, parameters):  # else another process was first, with the same images
                 raise
 
 
@@ -210,11 +210,11 @@ def _check(seed: int, counts: Mapping[str, int], long_sides: tuple[int, int], ob
             raise ValueError(f"counts[{split!r}] = {count}: expected {', '.join(SPLITS)}, each 0 or more")
     if not 64 <= long_sides[0] <= long_sides[1]:
         raise ValueError(f"long_sides {long_sides}: expected 64 <= smallest <= largest, in px")
-    largest = int(0.9 * long_sides[0] / max(ASPECTS))  # what the smallest picture has room for
+    largest = int(0.9 * long_sides[0] / max(ASPECTS))  # what the smallest image has room for
     if not SMALLEST_VISIBLE <= object_sizes[0] <= min(object_sizes[1], largest):
         raise ValueError(
             f"object_sizes {object_sizes}: expected {SMALLEST_VISIBLE} <= smallest <= largest in px, the smallest at "
-            f"most {largest} to fit pictures of long side {long_sides[0]}"
+            f"most {largest} to fit images of long side {long_sides[0]}"
         )
 
 

@@ -2,7 +2,7 @@
 
 A field is (H, W) float32 in 0..1, a texture before it has colours. A canvas is (H, W, 3) float32 RGB in 0..1.
 A class has an outline, a kind of texture and a hue; size, rotation, stretch, shades and light are random for every
-object, and grey pictures have no hue.
+object, and grey images have no hue.
 """
 
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ CLEAR_CONTRAST = 30.0  # CIELAB distance between an object and what lies under i
 
 
 @dataclass(frozen=True)
-class Look:
-    """What all of one picture shares."""
+class Style:
+    """What all of one image shares."""
 
     grey: bool
     light: tuple[float, float]  # unit vector (x, y) towards the light
     shadow: float  # how dark cast shadows are, 0..1
 
 
-def draw_look(grey: bool, rng: Generator) -> Look:
+def draw_style(grey: bool, rng: Generator) -> Style:
     angle = rng.uniform(0, 2 * np.pi)
-    return Look(grey, (float(np.cos(angle)), float(np.sin(angle))), float(rng.uniform(0.1, 0.5)))
+    return Style(grey, (float(np.cos(angle)), float(np.sin(angle))), float(rng.uniform(0.1, 0.5)))
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,13 @@ def _cells(height: int, width: int, cell: float, rng: Generator) -> Floats:
 
 
 def _colours(
-    count: int, hue: float, saturation: tuple[float, float], spread: float, look: Look, rng: Generator
+    count: int, hue: float, saturation: tuple[float, float], spread: float, style: Style, rng: Generator
 ) -> Floats:
     """RGB colours about a hue, dark to light: (count, 3). `spread` is how far their HSV values lie apart."""
     middle = rng.uniform(0.25 + spread / 2, 0.95 - spread / 2)
     hsv = np.zeros((count, 3), np.float32)
     hsv[:, 0] = (hue + rng.uniform(-20, 20, count)) % 360
-    hsv[:, 1] = 0.0 if look.grey else rng.uniform(*saturation, count)
+    hsv[:, 1] = 0.0 if style.grey else rng.uniform(*saturation, count)
     hsv[:, 2] = np.linspace(middle - spread / 2, middle + spread / 2, count)
     return _convert(hsv, cv2.COLOR_HSV2RGB)
 
@@ -194,11 +194,11 @@ def _convert(colours: Floats, code: int) -> Floats:
     return converted
 
 
-def _colours_against(under: Floats, hue: float, look: Look, rng: Generator) -> Floats:
+def _colours_against(under: Floats, hue: float, style: Style, rng: Generator) -> Floats:
     """Colours about a hue that stand out from the RGB (3,) under the object: the first clear draw of 8, or the best."""
     best, most = np.zeros((2, 3), np.float32), -1.0
     for _ in range(8):
-        colours = _colours(2, hue, (0.3, 0.95), rng.uniform(0.2, 0.6), look, rng)
+        colours = _colours(2, hue, (0.3, 0.95), rng.uniform(0.2, 0.6), style, rng)
         lab = _convert(np.stack([colours.mean(0), under]), cv2.COLOR_RGB2Lab)
         contrast = float(np.linalg.norm(lab[0] - lab[1]))
         if contrast > most:
@@ -217,18 +217,18 @@ def _coloured(field: Floats, colours: Floats) -> Floats:
 # Painting
 
 
-def background(height: int, width: int, look: Look, rng: Generator) -> Floats:
+def background(height: int, width: int, style: Style, rng: Generator) -> Floats:
     """A textured canvas with uneven light and clutter that belongs to no class."""
     kind = FIELDS[rng.integers(len(FIELDS))]
     field = _field(kind, height, width, rng.uniform(12, 70), rng)
-    canvas = _coloured(field, _colours(3, rng.uniform(0, 360), (0.05, 0.55), rng.uniform(0.1, 0.4), look, rng))
+    canvas = _coloured(field, _colours(3, rng.uniform(0, 360), (0.05, 0.55), rng.uniform(0.1, 0.4), style, rng))
     canvas *= 0.75 + 0.5 * _field("gradient", height, width, 100.0, rng)[..., None]
     for _ in range(rng.integers(0, 8)):
-        _paint_clutter(canvas, look, rng)
+        _paint_clutter(canvas, style, rng)
     return canvas
 
 
-def _paint_clutter(canvas: Floats, look: Look, rng: Generator) -> None:
+def _paint_clutter(canvas: Floats, style: Style, rng: Generator) -> None:
     """A bent stroke or a ragged patch in the colours of a background."""
     height, width = canvas.shape[:2]
     reach = rng.uniform(0.1, 0.45) * min(height, width)
@@ -245,10 +245,10 @@ def _paint_clutter(canvas: Floats, look: Look, rng: Generator) -> None:
         mask[distance + 1.6 * _noise(height, width, reach / 2, rng) < 1.3] = 255
         mask = cv2.GaussianBlur(mask, (0, 0), 0.7).astype(np.uint8)
     alpha = mask[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.4, 0.9))
-    canvas += alpha * (_colours(1, rng.uniform(0, 360), (0.05, 0.55), 0.0, look, rng)[0] - canvas)
+    canvas += alpha * (_colours(1, rng.uniform(0, 360), (0.05, 0.55), 0.0, style, rng)[0] - canvas)
 
 
-def paint(canvas: Floats, alpha: Floats, x: int, y: int, worn: Dress, look: Look, rng: Generator) -> None:
+def paint(canvas: Floats, alpha: Floats, x: int, y: int, worn: Dress, style: Style, rng: Generator) -> None:
     """Put an object with the silhouette `alpha`, its upper left at (x, y) px, on the canvas, with its shadow."""
     size = max(alpha.shape)
     pad = size // 4 + 2  # room for the shadow
@@ -259,21 +259,21 @@ def paint(canvas: Floats, alpha: Floats, x: int, y: int, worn: Dress, look: Look
     ground = canvas[y + top : y + bottom, x + left : x + right]  # a view: painting here changes the canvas
     here = (slice(top, bottom), slice(left, right))
     inside = alpha[here] > 0.5
-    colours = _colours_against(ground[inside].mean(0), worn.hue, look, rng)
-    surface = _surface(alpha, worn.texture, colours, look, rng)
-    shift = _floats([(1, 0, -look.light[0] * size * 0.07), (0, 1, -look.light[1] * size * 0.07)])
+    colours = _colours_against(ground[inside].mean(0), worn.hue, style, rng)
+    surface = _surface(alpha, worn.texture, colours, style, rng)
+    shift = _floats([(1, 0, -style.light[0] * size * 0.07), (0, 1, -style.light[1] * size * 0.07)])
     shadow = cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), 0.5 + size * 0.03)
-    ground *= 1 - look.shadow * shadow[here][..., None]
+    ground *= 1 - style.shadow * shadow[here][..., None]
     ground += alpha[here][..., None] * (surface[here] - ground)
 
 
-def _surface(alpha: Floats, texture: str, colours: Floats, look: Look, rng: Generator) -> Floats:
+def _surface(alpha: Floats, texture: str, colours: Floats, style: Style, rng: Generator) -> Floats:
     """The texture with light on its face and on its rounded edges: (h, w, 3)."""
     height, width = alpha.shape
     size = max(height, width)
     surface = _coloured(_field(texture, height, width, rng.uniform(0.12, 0.5) * size, rng), colours)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    light_x, light_y = look.light
+    light_x, light_y = style.light
     relief = cv2.GaussianBlur(alpha, (0, 0), 0.6 + 0.03 * size)
     slope = light_x * cv2.Sobel(relief, cv2.CV_32F, 1, 0) + light_y * cv2.Sobel(relief, cv2.CV_32F, 0, 1)
     shade = 1 + 0.2 * (x * light_x + y * light_y) - rng.uniform(0.0, 0.012) * size * slope
@@ -281,9 +281,9 @@ def _surface(alpha: Floats, texture: str, colours: Floats, look: Look, rng: Gene
     return surface * light
 
 
-def develop(canvas: Floats, look: Look, rng: Generator) -> NDArray[np.uint8]:
+def develop(canvas: Floats, style: Style, rng: Generator) -> NDArray[np.uint8]:
     """The canvas as a camera would give it, a little soft and grainy: (H, W, 3) RGB, or (H, W) if grey."""
     soft = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.2, 0.8))
     grain = rng.normal(0, rng.uniform(0.005, 0.035), (*soft.shape[:2], 1))
     pixels = np.clip((soft + grain) * 255 + 0.5, 0, 255).astype(np.uint8)
-    return (pixels @ LUMA + 0.5).astype(np.uint8) if look.grey else pixels
+    return (pixels @ LUMA + 0.5).astype(np.uint8) if style.grey else pixels

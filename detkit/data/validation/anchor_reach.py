@@ -14,9 +14,9 @@ _AT_ONCE = 100_000  # objects: some 100 MB
 def best_overlaps(boxes: Floats, sizes: Floats, cell: Floats, stride: int, across_border: bool) -> Floats:
     """The best IoU (M,) of each box with any anchor; 0 where no anchor is to be had.
 
-    boxes: (M, 4) px. sizes: (M, 2) height and width of each box's picture, px. cell: (A, 4) the anchors seen from the
-    centre of a cell of `stride` px; cells cover the picture from its upper left. Without `across_border` anchors that
-    leave the picture are not used.
+    boxes: (M, 4) px. sizes: (M, 2) height and width of each box's image, px. cell: (A, 4) the anchors seen from the
+    centre of a cell of `stride` px; cells cover the image from its upper left. Without `across_border` anchors that
+    leave the image are not used.
 
     All positions need not be tried. The intersection of an anchor with a box is a length along x times one along y,
     and neither grows as the anchor's centre moves away from the box's: the nearest position that is allowed is best.
@@ -43,7 +43,7 @@ def _common_length(
 ) -> tuple[Floats, Bools]:
     """Along one axis: the longest overlap of spans (M, 2) with each anchor's span (A, 2), and whether it has a place.
 
-    lengths: (M,) px of the pictures. Both results are (M, A).
+    lengths: (M,) px of the images. Both results are (M, A).
     """
     first = np.zeros((len(spans), len(cell)))
     last = np.broadcast_to(np.ceil(lengths / stride)[:, None] - 1, first.shape)

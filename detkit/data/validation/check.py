@@ -7,17 +7,17 @@ from detkit.data.faults import Fault, Severity
 from detkit.data.formats.forms import Form, parse_split
 from detkit.data.formats.voc import find_images, find_splits, list_split
 from detkit.data.validation.check_report import CheckReport, in_order
-from detkit.data.validation.checked_pictures import Picture, Pictures, check_pictures, keys_of
+from detkit.data.validation.checked_images import CheckedImage, CheckedImages, check_images, keys_of
 from detkit.data.validation.checked_split import CheckedSplit, read_splits, voc_folder
 from detkit.data.validation.compare_splits import (
     compare_classes,
     examples,
     find_near,
     find_shared,
-    group_pictures,
+    group_images,
     near_fault,
 )
-from detkit.data.validation.odd_boxes import find_odd_boxes
+from detkit.data.validation.suspicious_boxes import find_suspicious_boxes
 
 
 def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None) -> CheckReport:
@@ -28,33 +28,33 @@ def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None)
     """
     names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or form.splits
     held = read_splits(form, names, classes)
-    pictures = check_pictures(held)
-    groups = group_pictures(form, held, pictures)
+    images = check_images(held)
+    groups = group_images(form, held, images)
     near = find_near(groups)
 
     faults = [fault for split in held for fault in split.faults]
-    faults += [picture.fault for picture in pictures.values() if picture.fault is not None]
+    faults += [image.fault for image in images.values() if image.fault is not None]
     for split in held:
-        faults += find_odd_boxes(split)
+        faults += find_suspicious_boxes(split)
     faults += find_shared(groups)
     faults += map(near_fault, near)
     faults += compare_classes(form.root, held)
-    faults += _find_turned(form, held, pictures)
+    faults += _find_turned(form, held, images)
     if form.kind == "voc":
         for folder in sorted({voc_folder(form.root, split) for split in names}):
             faults += _find_unlisted(form.root, folder)
     return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near))
 
 
-def _find_turned(form: Form, splits: Sequence[CheckedSplit], pictures: Pictures) -> Iterator[Fault]:
+def _find_turned(form: Form, splits: Sequence[CheckedSplit], images: CheckedImages) -> Iterator[Fault]:
     turned: dict[bool, dict[str, None]] = {True: {}, False: {}}  # ids, by whether the turn is undone
     for split in splits:
         for key, image_id in zip(keys_of(split), split.truth.image_ids, strict=True):
-            picture = pictures.get(key)
-            if picture is not None and picture.is_turned:
-                turned[_is_read_upright(picture, key[1])][image_id] = None
+            image = images.get(key)
+            if image is not None and image.is_turned:
+                turned[_is_read_upright(image, key[1])][image_id] = None
     said = {
-        True: "are turned by their EXIF orientation ({}); boxes are taken to be drawn on pictures as viewers show them",
+        True: "are turned by their EXIF orientation ({}); boxes are taken to be drawn on images as viewers show them",
         False: "have an EXIF orientation ({}) that is not followed, as they are annotated in the size of the file",
     }
     for is_upright, ids in turned.items():
@@ -63,8 +63,8 @@ def _find_turned(form: Form, splits: Sequence[CheckedSplit], pictures: Pictures)
             yield Fault(form.root, message, Severity.INFO)
 
 
-def _is_read_upright(picture: Picture, size: tuple[int, int]) -> bool:
-    return picture.header is not None and size == picture.header.size
+def _is_read_upright(image: CheckedImage, size: tuple[int, int]) -> bool:
+    return image.header is not None and size == image.header.size
 
 
 def _find_unlisted(root: Path, folder: Path) -> Iterator[Fault]:

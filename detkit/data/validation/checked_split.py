@@ -1,4 +1,4 @@
-"""What a split of a data set holds, whatever its form: pictures, objects with the place of each, and its faults."""
+"""What a split of a data set holds, whatever its form: images, objects with the place of each, and its faults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,16 +30,16 @@ class CheckedSplit:
 
     name: str
     file: Path  # what is wrong with the split as a whole is said of this file or folder
-    truth: GroundTruth  # objects without error; UNKNOWN_SIZE where neither a file nor the picture tells the size
-    paths: tuple[Path, ...]  # of each picture, there or not
-    annotations: tuple[Path, ...]  # of each picture, the file that states its objects
+    truth: GroundTruth  # objects without error; UNKNOWN_SIZE where neither a file nor the image tells the size
+    paths: tuple[Path, ...]  # of each image, there or not
+    annotations: tuple[Path, ...]  # of each image, the file that states its objects
     name_object: Callable[[int], str]  # how faults name object `row` of truth
     box_field: str  # how the form calls a box
     faults: tuple[Fault, ...]
 
     @cached_property
     def ends(self) -> Ints:
-        """(N,) the row behind the last object of each picture."""
+        """(N,) the row behind the last object of each image."""
         return np.cumsum(self.truth.counts)
 
     def object_fault(self, row: int, message: str, summary: str) -> Fault:
@@ -71,7 +71,7 @@ def voc_folder(root: Path, split: str) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class _VocFile:
-    header: ImageHeader | None  # None: the picture cannot be read
+    header: ImageHeader | None  # None: the image cannot be read
     annotation: Annotation
 
 
@@ -92,7 +92,7 @@ def _read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) 
 def _read_voc_file(image: ListedImage, classes: Sequence[str] | None) -> _VocFile:
     try:
         header = read_header(image.image)
-    except ImageError:  # told of where the picture is decoded
+    except ImageError:  # told of where the image is decoded
         header = None
     return _VocFile(header, parse_annotation(image.annotation, header, classes))
 

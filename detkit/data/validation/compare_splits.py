@@ -8,12 +8,12 @@ from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.forms import WHOLE, Form, Role, parse_split, role_of, roles
-from detkit.data.validation.checked_pictures import Picture, Pictures, keys_of
+from detkit.data.validation.checked_images import CheckedImage, CheckedImages, keys_of
 from detkit.data.validation.checked_split import CheckedSplit
 from detkit.data.validation.near_duplicates import near_pairs
 
-COPIES = "pictures are copies of one in another split, byte for byte"
-NEAR = "pictures are nearly one of another split"
+COPIES = "images are copies of one in another split, byte for byte"
+NEAR = "images are nearly one of another split"
 
 _ORDER: tuple[Role, ...] = ("train", "trainval", "val", "test", "")  # of use
 _MAX_EXAMPLES = 3
@@ -21,14 +21,14 @@ _MAX_EXAMPLES = 3
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Pictures that have one use: a split, or a part of one."""
+    """Images that have one use: a split, or a part of one."""
 
     name: str
     role: Role  # "": nothing is known
     file: Path
     ids: tuple[str, ...]
     paths: tuple[Path, ...]
-    pictures: tuple[Picture | None, ...]  # None: not there
+    images: tuple[CheckedImage | None, ...]  # None: not there
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class NearDuplicate:
     is_mirrored: bool
 
 
-def group_pictures(form: Form, splits: Sequence[CheckedSplit], pictures: Pictures) -> list[Group]:
+def group_images(form: Form, splits: Sequence[CheckedSplit], images: CheckedImages) -> list[Group]:
     """The splits, or their parts where detkit divides them, in the order of use."""
     by_name = {split.name: split for split in splits}
     used = roles(form)
@@ -56,7 +56,7 @@ def group_pictures(form: Form, splits: Sequence[CheckedSplit], pictures: Picture
         split = by_name[name]
         rows = [row for row, image_id in enumerate(split.truth.image_ids) if image_id in part]
         ids = tuple(split.truth.image_ids[row] for row in rows)
-        found = [pictures.get(key) for key in keys_of(split)]
+        found = [images.get(key) for key in keys_of(split)]
         groups.append(
             Group(
                 text, role, split.file, ids, tuple(split.paths[row] for row in rows), tuple(found[row] for row in rows)
@@ -66,29 +66,32 @@ def group_pictures(form: Form, splits: Sequence[CheckedSplit], pictures: Picture
 
 
 def find_shared(groups: Sequence[Group]) -> Iterator[Fault]:
-    """Pictures that are in two groups which should have none in common, by name or by content."""
+    """Images that are in two groups which should have none in common, by name or by content."""
     for first, second in _strangers(groups):
         paths = set(first.paths)
         shared = [image_id for image_id, path in zip(second.ids, second.paths, strict=True) if path in paths]
         if shared:
             message = f"{len(shared):,} images are also in {first.name!r} ({examples(shared)})"
             yield Fault(second.file, f"{message}; scores on them mean little", Severity.WARNING)
-        originals = {picture.digest: path for path, picture in _readable(first)}
-        for path, picture in _readable(second):
-            original = originals.get(picture.digest)
+        originals = {image.digest: path for path, image in _readable(first)}
+        for path, image in _readable(second):
+            original = originals.get(image.digest)
             if original is not None and path not in paths:
                 message = f"in {second.name!r}: is byte for byte {original}, in {first.name!r}; remove one"
                 yield Fault(path, message, Severity.WARNING, summary=COPIES)
 
 
 def find_near(groups: Sequence[Group]) -> list[NearDuplicate]:
-    """Pictures of two groups which should have none in common that show nearly the same, the likest first."""
+    """Images of two groups which should have none in common that show nearly the same, the likest first."""
     found: dict[tuple[Path, Path], NearDuplicate] = {}
     for first, second in _strangers(groups):
-        known, copied = set(first.paths), {picture.digest for _, picture in _readable(first)}
+        known, copied = set(first.paths), {image.digest for _, image in _readable(first)}
         wanted = [(path, one) for path, one in _readable(second) if path not in known and one.digest not in copied]
         originals = list(_readable(first))
-        pairs = near_pairs([one.look for _, one in originals if one.look], [one.look for _, one in wanted if one.look])
+        pairs = near_pairs(
+            [one.fingerprint for _, one in originals if one.fingerprint],
+            [one.fingerprint for _, one in wanted if one.fingerprint],
+        )
         columns = (pairs.first, pairs.second, pairs.correlation, pairs.is_mirrored)
         for one, other, correlation, is_mirrored in zip(*(column.tolist() for column in columns), strict=True):
             paths = originals[one][0], wanted[other][0]
@@ -105,17 +108,17 @@ def near_fault(pair: NearDuplicate) -> Fault:
 
 
 def _strangers(groups: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
-    """Pairs that should have no picture in common, the earlier in use first."""
+    """Pairs that should have no image in common, the earlier in use first."""
     for first, second in combinations(groups, 2):
         pair = {first.role, second.role}
         if len(pair) == 2 and "" not in pair and ("trainval" not in pair or "test" in pair):
             yield first, second
 
 
-def _readable(group: Group) -> Iterator[tuple[Path, Picture]]:
-    for path, picture in zip(group.paths, group.pictures, strict=True):
-        if picture is not None and picture.look is not None:
-            yield path, picture
+def _readable(group: Group) -> Iterator[tuple[Path, CheckedImage]]:
+    for path, image in zip(group.paths, group.images, strict=True):
+        if image is not None and image.fingerprint is not None:
+            yield path, image
 
 
 def compare_classes(root: Path, splits: Sequence[CheckedSplit]) -> Iterator[Fault]:

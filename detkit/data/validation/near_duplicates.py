@@ -1,9 +1,9 @@
-"""Pictures that show the same although their files differ: resized, saved anew, brightened, or mirrored.
+"""Images that show the same although their files differ: resized, saved anew, brightened, or mirrored.
 
-A picture's hash is the signs of the lowest frequencies of its grey 32 x 32 thumbnail (after Zauner 2010, "pHash"),
-which resizing and compression leave nearly as they are. Of pictures with close hashes the thumbnails decide.
+An image's hash is the signs of the lowest frequencies of its grey 32 x 32 thumbnail (after Zauner 2010, "pHash"),
+which resizing and compression leave nearly as they are. Of images with close hashes the thumbnails decide.
 
-Notation: N and W pictures of two sets, P pairs.
+Notation: N and W images of two sets, P pairs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ _THUMBNAILS_AT_ONCE = 20_000  # pairs, about 200 MB
 
 Hashes = NDArray[np.uint64]
 
-# A mirrored picture has the other sign in every odd frequency along x.
+# A mirrored image has the other sign in every odd frequency along x.
 _MIRROR = np.uint64(int.from_bytes(np.packbits(np.tile([0, 1], 32)).tobytes(), "big"))
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What is kept of a picture."""
+class Fingerprint:
+    """What is kept of an image."""
 
     hash: int  # 64 bits
     grey: NDArray[np.uint8]  # (SIDE, SIDE)
@@ -41,7 +41,7 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class NearPairs:
-    """Pictures of the second set that the first has too, each with the likest: rows of both."""
+    """Images of the second set that the first has too, each with the likest: rows of both."""
 
     first: Ints  # (P,)
     second: Ints  # (P,) ascending
@@ -49,26 +49,26 @@ class NearPairs:
     is_mirrored: NDArray[np.bool_]  # (P,)
 
 
-def look_of(pixels: NDArray[np.uint8]) -> Look:
-    """Of a picture (H, W, 3) RGB."""
+def fingerprint_of(pixels: NDArray[np.uint8]) -> Fingerprint:
+    """Of an image (H, W, 3) RGB."""
     small = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     waves = cv2.dct(grey.astype(np.float32))[:FREQUENCIES, :FREQUENCIES]
     signs = waves.flatten() > 0
     signs[0] = False
-    return Look(int.from_bytes(np.packbits(signs).tobytes(), "big"), grey)
+    return Fingerprint(int.from_bytes(np.packbits(signs).tobytes(), "big"), grey)
 
 
-def near_pairs(first: Sequence[Look], second: Sequence[Look]) -> NearPairs:
-    """The pictures of `second` that are nearly one of `first`, or its mirror image."""
-    known, wanted = _Looks.of(first), _Looks.of(second)
+def near_pairs(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> NearPairs:
+    """The images of `second` that are nearly one of `first`, or its mirror image."""
+    known, wanted = _Fingerprints.of(first), _Fingerprints.of(second)
     best = np.full(len(second), -1, dtype=np.int64)
     correlation = np.zeros(len(second))
     mirrored = np.zeros(len(second), dtype=np.bool_)
     for is_mirrored, seen in ((False, known), (True, known.mirrored())):
         for known_rows, wanted_rows in _close_hashes(seen.hashes, wanted.hashes):
             found = _correlations(seen.greys[known_rows], wanted.greys[wanted_rows])
-            order = np.argsort(found, kind="stable")  # of several pairs of a picture the last is written
+            order = np.argsort(found, kind="stable")  # of several pairs of an image the last is written
             order = order[found[order] > np.maximum(correlation[wanted.rows[wanted_rows[order]]], MIN_CORRELATION)]
             rows = wanted.rows[wanted_rows[order]]
             best[rows], correlation[rows] = seen.rows[known_rows[order]], found[order]
@@ -78,22 +78,22 @@ def near_pairs(first: Sequence[Look], second: Sequence[Look]) -> NearPairs:
 
 
 @dataclass(frozen=True, eq=False)
-class _Looks:
-    """Of the pictures that are not flat."""
+class _Fingerprints:
+    """Of the images that are not flat."""
 
     rows: Ints  # (N,) in the list they came from
     hashes: Hashes  # (N,)
     greys: NDArray[np.uint8]  # (N, SIDE, SIDE)
 
     @staticmethod
-    def of(looks: Sequence[Look]) -> "_Looks":
-        rows = [row for row, look in enumerate(looks) if look.grey.std() >= FLAT]
-        hashes = np.array([looks[row].hash for row in rows], dtype=np.uint64)
-        greys = np.array([looks[row].grey for row in rows], dtype=np.uint8).reshape(-1, SIDE, SIDE)
-        return _Looks(np.array(rows, dtype=np.int64), hashes, greys)
+    def of(fingerprints: Sequence[Fingerprint]) -> "_Fingerprints":
+        rows = [row for row, fingerprint in enumerate(fingerprints) if fingerprint.grey.std() >= FLAT]
+        hashes = np.array([fingerprints[row].hash for row in rows], dtype=np.uint64)
+        greys = np.array([fingerprints[row].grey for row in rows], dtype=np.uint8).reshape(-1, SIDE, SIDE)
+        return _Fingerprints(np.array(rows, dtype=np.int64), hashes, greys)
 
-    def mirrored(self) -> "_Looks":
-        return _Looks(self.rows, self.hashes ^ _MIRROR, self.greys[:, :, ::-1])
+    def mirrored(self) -> "_Fingerprints":
+        return _Fingerprints(self.rows, self.hashes ^ _MIRROR, self.greys[:, :, ::-1])
 
 
 def _close_hashes(known: Hashes, wanted: Hashes) -> Iterator[tuple[Ints, Ints]]:

@@ -1,4 +1,4 @@
-"""The objects of a split as a detector meets them: at the size pictures are brought to, beside the anchors."""
+"""The objects of a split as a detector meets them: at the size images are brought to, beside the anchors."""
 
 from dataclasses import dataclass
 
@@ -13,26 +13,26 @@ REACHED = (0.5, 0.7)  # IoU: half, and what an anchor needs to be positive (Fast
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """The sizes that a detector sees pictures in, and the anchors of its region proposal network."""
+    """The sizes that a detector sees images in, and the anchors of its region proposal network."""
 
     resize: Resize
     sizes: tuple[float, ...]  # px, square root of an anchor's area
     ratios: tuple[float, ...]  # height / width
     cell: Floats  # (A, 4) the anchors, seen from the centre of a cell
     stride: int  # px
-    across_border: bool  # whether anchors that leave the picture are learned from
+    across_border: bool  # whether anchors that leave the image are learned from
 
     def describe(self) -> str:
-        """Such as "pictures of 600 px (at most 1,000), 9 anchors of 128 256 512 px and height / width 0.5 1 2"."""
+        """Such as "images of 600 px (at most 1,000), 9 anchors of 128 256 512 px and height / width 0.5 1 2"."""
         short, long = self.resize.short_side, self.resize.long_side
-        pictures = "pictures as stored" if short is None else f"pictures of {short:,} px (at most {long:,})"
+        images = "images as stored" if short is None else f"images of {short:,} px (at most {long:,})"
         sizes, ratios = (" ".join(f"{value:g}" for value in values) for values in (self.sizes, self.ratios))
-        return f"{pictures}, {len(self.cell)} anchors of {sizes} px and height / width {ratios}"
+        return f"{images}, {len(self.cell)} anchors of {sizes} px and height / width {ratios}"
 
 
 @dataclass(frozen=True, eq=False)
 class SplitStatistics:
-    """Of the objects that are learned: with area in their picture, and not ignored."""
+    """Of the objects that are learned: with area in their image, and not ignored."""
 
     objects_per_image: Ints  # (N,)
     labels: Ints  # (M,)
@@ -64,7 +64,7 @@ def measure(truth: GroundTruth, frame: Frame) -> SplitStatistics:
 
 
 def learned_boxes(truth: GroundTruth) -> tuple[Floats, Bools]:
-    """Boxes (M, 4) clipped to their pictures, and which of them (M,) have area there, as ListedDataset learns them."""
+    """Boxes (M, 4) clipped to their images, and which of them (M,) have area there, as ListedDataset learns them."""
     limits = truth.sizes[truth.image_index][:, [1, 0, 1, 0]]  # (M, 4)
     boxes = np.clip(truth.objects.boxes, 0, limits).astype(np.float32)
     is_learned: Bools = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
@@ -72,7 +72,7 @@ def learned_boxes(truth: GroundTruth) -> tuple[Floats, Bools]:
 
 
 def _resized(sizes: Ints, resize: Resize) -> Floats:
-    """(N, 2) height and width after the resize, in whole px; 0 of a picture whose size is not known."""
+    """(N, 2) height and width after the resize, in whole px; 0 of an image whose size is not known."""
     known = sizes.all(axis=1)
     scale = np.array([resize.scale((height, width)) for height, width in sizes[known].tolist()])
     resized = np.zeros(sizes.shape)

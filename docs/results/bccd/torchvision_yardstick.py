@@ -17,7 +17,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from detkit.data.formats.voc import VocDataset
-from detkit.data.pipeline.loader import BatchOrder, Part, detection_batches, train_batches
+from detkit.data.pipeline.loader import BatchOrder, SplitPart, detection_batches, train_batches
 from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
 from detkit.evaluation.voc import evaluate
 from detkit.structures import Batch, Detections
@@ -39,7 +39,7 @@ def build(num_classes: int) -> FasterRCNN:
     )
 
 
-def pictures(batch: Batch) -> list[torch.Tensor]:
+def images(batch: Batch) -> list[torch.Tensor]:
     return [image[:, :h, :w].float() / 255 for image, (h, w) in zip(batch.images, batch.sizes.tolist(), strict=True)]
 
 
@@ -49,14 +49,14 @@ def fit(model: FasterRCNN, dataset: VocDataset, seconds: float) -> int:
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
     model.train()
     begun = time.perf_counter()
-    for step, batch in enumerate(train_batches(dataset, transform, order, range(10**9), Part(), workers=1)):
+    for step, batch in enumerate(train_batches(dataset, transform, order, range(10**9), SplitPart(), workers=1)):
         done = (time.perf_counter() - begun) / seconds
         if done >= 1:
             return step
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
         targets = [{"boxes": t.boxes, "labels": t.labels + 1} for t in batch.targets or ()]
-        loss = sum(model(pictures(batch), targets).values())
+        loss = sum(model(images(batch), targets).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -70,7 +70,7 @@ def find(model: FasterRCNN, dataset: VocDataset) -> dict[str, Detections]:
     found = {}
     model.eval()
     for batch in detection_batches(dataset, Resize(240, 320), range(len(dataset)), 4, 1):
-        for i, (one, image_id) in enumerate(zip(model(pictures(batch)), batch.image_ids, strict=True)):
+        for i, (one, image_id) in enumerate(zip(model(images(batch)), batch.image_ids, strict=True)):
             scale = (batch.original_sizes[i] / batch.sizes[i]).flip(0).repeat(2)
             found[image_id] = Detections(one["boxes"] * scale, one["scores"], one["labels"] - 1)
     return found

@@ -66,7 +66,7 @@ SYSTEMS: dict[str, tuple[Callable[[Image], Maps], Callable[[FloatMap, FloatMap],
 def load(folder: Path, annotations: Path, num_images: int) -> list[tuple[Image, Boxes]]:
     """Images at the long side of LONG_SIDE px with their objects (M, 4)."""
     content = json.loads(annotations.read_text())
-    pictures = []
+    images = []
     for entry in content["images"][:num_images]:
         image = cv2.cvtColor(cv2.imread(str(folder / entry["file_name"])), cv2.COLOR_BGR2RGB)
         scale = LONG_SIDE / max(image.shape[:2])
@@ -76,8 +76,8 @@ def load(folder: Path, annotations: Path, num_images: int) -> list[tuple[Image, 
         boxes[:, 2:] += boxes[:, :2]
         factors = np.array(size, np.float32) / image.shape[1::-1]
         resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        pictures.append((resized, boxes * np.tile(factors, 2).astype(np.float32)))
-    return pictures
+        images.append((resized, boxes * np.tile(factors, 2).astype(np.float32)))
+    return images
 
 
 def best_overlaps(objects: Boxes, boxes: Boxes) -> NDArray[np.float32]:
@@ -100,24 +100,24 @@ def main() -> None:
     if not hasattr(cv2, "ximgproc"):
         parser.error("this cv2 has no ximgproc: install opencv-contrib-python in an environment of its own")
     cv2.setNumThreads(1)
-    pictures = load(arguments.images, arguments.annotations, arguments.count)
-    our_boxes(*GradientEdges()(pictures[0][0]))  # compile, untimed
+    images = load(arguments.images, arguments.annotations, arguments.count)
+    our_boxes(*GradientEdges()(images[0][0]))  # compile, untimed
     seconds = dict.fromkeys(SYSTEMS, 0.0)
     counts = dict.fromkeys(SYSTEMS, 0)
     overlaps: dict[str, list[NDArray[np.float32]]] = {name: [] for name in SYSTEMS}
-    for image, objects in pictures:
+    for image, objects in images:
         for name, (detector, search) in SYSTEMS.items():
             start = time.process_time()
             boxes = search(*detector(image))
             seconds[name] += time.process_time() - start
             counts[name] += len(boxes)
             overlaps[name].append(best_overlaps(objects, boxes[:COUNT]))
-    print(f"| {len(pictures)} images | s an image | boxes | recall at IoU .5 | .7 | mean of .5 ... .95 |")
+    print(f"| {len(images)} images | s an image | boxes | recall at IoU .5 | .7 | mean of .5 ... .95 |")
     print("|---|---|---|---|---|---|")
     for name in SYSTEMS:
         best = np.concatenate(overlaps[name])
         mean = np.mean([(best >= iou).mean() for iou in np.arange(0.5, 0.99, 0.05)])
-        row = f"{seconds[name] / len(pictures):.2f} | {counts[name] / len(pictures):.0f}"
+        row = f"{seconds[name] / len(images):.2f} | {counts[name] / len(images):.0f}"
         print(f"| {name} | {row} | {(best >= 0.5).mean():.3f} | {(best >= 0.7).mean():.3f} | {mean:.3f} |")
 
 

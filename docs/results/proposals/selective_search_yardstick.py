@@ -2,7 +2,7 @@
 
     python docs/results/proposals/selective_search_yardstick.py IMAGES INSTANCES_JSON [IMAGES INSTANCES_JSON ...]
 
-IMAGES is a folder of pictures, INSTANCES_JSON their annotations in the COCO format. Needs opencv-contrib-python in
+IMAGES is a folder of images, INSTANCES_JSON their annotations in the COCO format. Needs opencv-contrib-python in
 place of the OpenCV that detkit brings: run it in an environment of its own. One thread; the systems take turns.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def load(folder: Path, annotations: Path) -> list[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
-    """Pictures (H, W, 3) RGB with LONG_SIDE and the boxes (M, 4) of their objects; crowds are left out."""
+    """Images (H, W, 3) RGB with LONG_SIDE and the boxes (M, 4) of their objects; crowds are left out."""
     content = json.loads(annotations.read_text())
     samples = []
     for entry in content["images"]:

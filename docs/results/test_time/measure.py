@@ -35,7 +35,7 @@ SWITCHES: tuple[tuple[str, ...], ...] = (
 )
 
 
-TIMED = 6  # pictures that seconds are taken of, the first of them left out
+TIMED = 6  # images that seconds are taken of, the first of them left out
 
 
 def main() -> None:

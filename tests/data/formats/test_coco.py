@@ -1,4 +1,4 @@
-"""COCO data sets: where files and pictures are found, what is learned and scored, and what stops them."""
+"""COCO data sets: where files and images are found, what is learned and scored, and what stops them."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ from detkit.data.formats.coco import (
     OUTSIDE,
     CocoDataset,
     coco_annotation_file,
-    coco_picture_folder,
+    coco_image_folder,
     find_coco_splits,
     scan_coco,
 )
@@ -42,14 +42,14 @@ def content(*numbers: int, boxes: list[list[float]] | None = None) -> Content:
     }
 
 
-def make(root: Path, file: str, pictures: str, value: Content) -> Path:
+def make(root: Path, file: str, images: str, value: Content) -> Path:
     path = root / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
     for image in value["images"]:
-        picture = root / pictures / image["file_name"]
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (WIDTH, HEIGHT)).save(picture)
+        path = root / images / image["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(path)
     return root
 
 
@@ -77,7 +77,7 @@ def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "pictures", "split"),
+    ("file", "images", "split"),
     [
         ("annotations/instances_val2017.json", "val2017", "val2017"),
         ("annotations/instances_val2017.json", "images/val2017", "val2017"),
@@ -93,12 +93,12 @@ def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
         ("other/annotations/instances_a.json", "other/a", "other/annotations/instances_a.json"),
     ],
 )
-def test_layouts(tmp_path: Path, file: str, pictures: str, split: str) -> None:
-    root = make(tmp_path, file, pictures, content(7))
+def test_layouts(tmp_path: Path, file: str, images: str, split: str) -> None:
+    root = make(tmp_path, file, images, content(7))
     assert coco_annotation_file(root, split) == root / file
     assert find_coco_splits(root) == (() if split.endswith(".json") else (split,))
     data = CocoDataset(root, [split], None, pytest.fail)
-    assert data.paths[0].samefile(root / pictures / "007.png")
+    assert data.paths[0].samefile(root / images / "007.png")
 
 
 def test_a_split_may_be_a_file_anywhere(tmp_path: Path) -> None:
@@ -108,16 +108,16 @@ def test_a_split_may_be_a_file_anywhere(tmp_path: Path) -> None:
     assert data.paths == (tmp_path / "elsewhere/images/007.png",)
 
 
-def test_pictures_are_taken_from_the_folder_that_has_the_most(tmp_path: Path) -> None:
+def test_images_are_taken_from_the_folder_that_has_the_most(tmp_path: Path) -> None:
     value = content(1, 2, 3)
     value["images"][2]["file_name"] = "sub/003.png"
     root = make(tmp_path, "annotations/instances_train.json", "images", value)
     (root / "train").mkdir()
     Image.new("RGB", (4, 4)).save(root / "train/001.png")
     names = [image["file_name"] for image in value["images"]]
-    assert coco_picture_folder(root, root / "annotations/instances_train.json", names) == (root / "images", set(names))
+    assert coco_image_folder(root, root / "annotations/instances_train.json", names) == (root / "images", set(names))
     (root / "images/sub/003.png").unlink()
-    found = coco_picture_folder(root, root / "annotations/instances_train.json", names)
+    found = coco_image_folder(root, root / "annotations/instances_train.json", names)
     assert found == (root / "images", {"001.png", "002.png"})
 
 
@@ -177,7 +177,7 @@ def test_given_classes_keep_their_order_and_need_not_be_in_the_file(tmp_path: Pa
         ([5, -9, 9, 9], None, OUTSIDE),
     ],
 )
-def test_odd_boxes_are_scored_as_stated(
+def test_suspicious_boxes_are_scored_as_stated(
     tmp_path: Path, box: list[float], learned: list[float] | None, summary: str | None
 ) -> None:
     warnings: list[str] = []
@@ -189,7 +189,7 @@ def test_odd_boxes_are_scored_as_stated(
     assert summary is None or "annotation 0 (id 1, dog): bbox: [" in warnings[0]
 
 
-def test_a_size_that_is_not_stated_is_that_of_the_picture(tmp_path: Path) -> None:
+def test_a_size_that_is_not_stated_is_that_of_the_image(tmp_path: Path) -> None:
     value = content(7)
     del value["images"][0]["height"]
     root = official(tmp_path, value)
@@ -202,27 +202,27 @@ def test_a_size_that_is_not_stated_is_that_of_the_picture(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"image id 7: height, width: are not two positive .* the file is empty"):
         CocoDataset(root, ["train2017"], None)
     (root / "train2017/007.png").unlink()
-    with pytest.raises(ValueError, match="there is no picture; give them"):
-        CocoDataset(root, ["train2017"], None, need_pictures=False)
+    with pytest.raises(ValueError, match="there is no image; give them"):
+        CocoDataset(root, ["train2017"], None, need_images=False)
 
 
-def test_a_picture_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
+def test_a_image_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
     root = official(tmp_path, content(7))
     Image.new("RGB", (WIDTH, WIDTH)).save(root / "train2017/007.png")
     with pytest.raises(ImageError, match="its annotations are for 40 x 30"):
         CocoDataset(root, ["train2017"], None).read(0)
 
 
-def test_pictures_must_be_there_unless_they_are_not_needed(tmp_path: Path) -> None:
+def test_images_must_be_there_unless_they_are_not_needed(tmp_path: Path) -> None:
     root = official(tmp_path, content(7, 8))
     (root / "train2017/008.png").unlink()
     with pytest.raises(ValueError, match=r"image id 8: file_name: .*train2017/008.png is missing"):
         CocoDataset(root, ["train2017"], None)
     (root / "train2017/007.png").unlink()
-    with pytest.raises(ValueError, match=r"none of its 2 pictures, such as '007.png', is in .*/train2017"):
+    with pytest.raises(ValueError, match=r"none of its 2 images, such as '007.png', is in .*/train2017"):
         CocoDataset(root, ["train2017"], None)
     (root / "train2017").rmdir()
-    assert CocoDataset(root, ["train2017"], None, pytest.fail, need_pictures=False).image_ids == ("7", "8")
+    assert CocoDataset(root, ["train2017"], None, pytest.fail, need_images=False).image_ids == ("7", "8")
 
 
 def test_splits_are_joined(tmp_path: Path) -> None:

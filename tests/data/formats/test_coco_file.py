@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from detkit.data.faults import LISTED_TWICE, Severity
 from detkit.data.formats import coco_file
-from detkit.data.formats.coco_file import SAME_PICTURE, CocoFile, is_coco_file, read_coco_file
+from detkit.data.formats.coco_file import SAME_IMAGE, CocoFile, is_coco_file, read_coco_file
 from detkit.data.formats.coco_objects import NO_BBOX, SAME_ID
 
 Content = dict[str, Any]
@@ -22,7 +22,7 @@ SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 
 
 def content() -> Content:
-    """Two pictures, the second without objects; cat and dog, whose ids are neither from 1 on nor in order."""
+    """Two images, the second without objects; cat and dog, whose ids are neither from 1 on nor in order."""
     return {
         "info": {"year": 2026},
         "images": [
@@ -186,7 +186,7 @@ BOX, NUMBER = "expected four numbers of px", "expected a whole number"
         (change("images", 1, id=2**63), "image 1", "id", NUMBER),
         (drop("images", 1, "id"), "image 1", "id", f"is None, {NUMBER}"),
         (change("images", 1, id=7), "image 1 (id 7)", "id", "is also that of 'a.jpg', here of 'sub/b.jpg'"),
-        (drop("images", 1, "file_name"), "image 1 (id 3)", "file_name", "is None, expected the name of a picture"),
+        (drop("images", 1, "file_name"), "image 1 (id 3)", "file_name", "is None, expected the name of an image"),
         (change("images", 1, file_name=""), "image 1 (id 3)", "file_name", "is ''"),
         (change("images", 1, file_name="./"), "image 1 (id 3)", "file_name", "expected the name"),
         (change("images", 1, file_name="/etc/a.jpg"), "image 1 (id 3)", "file_name", "'/etc/a.jpg' leads out of"),
@@ -218,7 +218,7 @@ def test_errors_name_file_place_and_field(
     ("spoil", "summary", "num_objects", "num_images"),
     [
         (add("images", id=7, file_name="./a.jpg"), LISTED_TWICE, 2, 2),
-        (add("images", id=8, file_name="a.jpg"), SAME_PICTURE, 2, 3),
+        (add("images", id=8, file_name="a.jpg"), SAME_IMAGE, 2, 3),
         (add("categories", id=4, name="cat"), LISTED_TWICE, 2, 2),
         (change("annotations", 1, id=11), SAME_ID, 2, 2),
     ],

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from detkit.data.faults import DatasetMissing
-from detkit.data.formats.forms import Form, Part, Roles, find_form, open_form, parse_split, roles
+from detkit.data.formats.forms import Form, Roles, SplitPart, find_form, open_form, parse_split, roles
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
 COCO = '{"images": [], "annotations": [], "categories": []}'
@@ -90,14 +90,14 @@ def test_roles_follow_from_names(
 @pytest.mark.parametrize(
     ("split", "expected"),
     [
-        ("train", ("train", Part())),
-        ("VOC2007/all[:80%]", ("VOC2007/all", Part(0, 80))),
-        ("all[80%:]", ("all", Part(80, 100))),
-        ("all[5%:10%]", ("all", Part(5, 10))),
-        ("odd[1]", ("odd[1]", Part())),
+        ("train", ("train", SplitPart())),
+        ("VOC2007/all[:80%]", ("VOC2007/all", SplitPart(0, 80))),
+        ("all[80%:]", ("all", SplitPart(80, 100))),
+        ("all[5%:10%]", ("all", SplitPart(5, 10))),
+        ("odd[1]", ("odd[1]", SplitPart())),
     ],
 )
-def test_splits_are_parsed(split: str, expected: tuple[str, Part]) -> None:
+def test_splits_are_parsed(split: str, expected: tuple[str, SplitPart]) -> None:
     assert parse_split(split) == expected
 
 
@@ -109,8 +109,8 @@ def test_bad_parts_are_errors(split: str) -> None:
 
 def test_parts_are_stable_and_share_nothing() -> None:
     ids = [str(number) for number in range(1000)]
-    train = {image_id for image_id in ids if image_id in Part(0, 80)}
-    assert train.isdisjoint(image_id for image_id in ids if image_id in Part(80, 100))
+    train = {image_id for image_id in ids if image_id in SplitPart(0, 80)}
+    assert train.isdisjoint(image_id for image_id in ids if image_id in SplitPart(80, 100))
     assert 760 < len(train) < 840
     assert [image_id for image_id in ids[:12] if image_id not in train] == [
         "0",
@@ -136,4 +136,4 @@ def test_parts_of_several_splits(tmp_path: Path) -> None:
     add_voc(tmp_path / "a", 12)
     add_voc(tmp_path / "b", 12, first=100)
     found = open_form(find_form(tmp_path), ["a", "b[80%:]"], None).image_ids
-    assert set(found) == {str(n) for n in range(12)} | {str(n) for n in range(100, 112) if str(n) in Part(80, 100)}
+    assert set(found) == {str(n) for n in range(12)} | {str(n) for n in range(100, 112) if str(n) in SplitPart(80, 100)}

@@ -7,20 +7,20 @@ from PIL import Image
 
 from detkit.data.faults import DatasetMissing
 from detkit.data.formats.voc import VocDataset, find_splits
-from detkit.data.formats.voc_layout import NO_PICTURE, NOT_ANNOTATED
+from detkit.data.formats.voc_layout import NO_IMAGE, NOT_ANNOTATED
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
 
 
-def add(pictures: Path, annotations: Path, name: str) -> None:
-    for folder in (pictures, annotations):
+def add(images: Path, annotations: Path, name: str) -> None:
+    for folder in (images, annotations):
         folder.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 6)).save(pictures / f"{name}.png")
+    Image.new("RGB", (8, 6)).save(images / f"{name}.png")
     (annotations / f"{name}.xml").write_text(f"<annotation><object><name>dog</name>{BOX}</object></annotation>")
 
 
 @pytest.mark.parametrize(
-    ("pictures", "annotations", "split"),
+    ("images", "annotations", "split"),
     [
         ("JPEGImages", "Annotations", "all"),
         ("images", "annotations", "all"),
@@ -29,8 +29,8 @@ def add(pictures: Path, annotations: Path, name: str) -> None:
         ("valid/images", "valid/Annotations", "valid"),
     ],
 )
-def test_folders_that_are_splits(tmp_path: Path, pictures: str, annotations: str, split: str) -> None:
-    add(tmp_path / pictures, tmp_path / annotations, "my dog")
+def test_folders_that_are_splits(tmp_path: Path, images: str, annotations: str, split: str) -> None:
+    add(tmp_path / images, tmp_path / annotations, "my dog")
     assert find_splits(tmp_path) == (split,)
     data = VocDataset(tmp_path, [split], None, pytest.fail)
     assert data.image_ids == ("my_dog",)
@@ -45,7 +45,7 @@ def test_files_that_stand_alone_are_left_out_with_a_warning(tmp_path: Path) -> N
     (tmp_path / "train" / "c.xml").write_text("<annotation/>")
     warnings: list[str] = []
     assert VocDataset(tmp_path, ["train"], None, warnings.append).image_ids == ("a",)
-    assert [NOT_ANNOTATED in warnings[0], NO_PICTURE in warnings[1]] == [True, True]
+    assert [NOT_ANNOTATED in warnings[0], NO_IMAGE in warnings[1]] == [True, True]
 
 
 def test_names_that_cannot_be_told_apart_are_errors(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ NAMES = ("dog", "cat")
 DOG = "0 0.5 0.5 0.5 0.5\n"  # (10, 5, 30, 15) px
 
 
-def picture(path: Path, labels: str | None = DOG, beside: bool = False, shade: int = 0) -> Path:
-    """A picture, and its label file where `labels` is not None."""
+def image(path: Path, labels: str | None = DOG, beside: bool = False, shade: int = 0) -> Path:
+    """An image, and its label file where `labels` is not None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (WIDTH, HEIGHT), (shade, 2, 3)).save(path)
     if labels is not None:
@@ -145,9 +145,9 @@ def test_centre_and_size_come_back_from_pixels(tmp_path: Path) -> None:
 
 
 def ultralytics(root: Path, yaml: str = "path: .\ntrain: images/train\nval: images/val\nnames: [dog, cat]\n") -> Path:
-    picture(root / "images/train/a.png", "1 0.5 0.5 0.5 0.5\n" + DOG)
-    picture(root / "images/train/b.png", None, shade=9)
-    picture(root / "images/val/c.png")
+    image(root / "images/train/a.png", "1 0.5 0.5 0.5 0.5\n" + DOG)
+    image(root / "images/train/b.png", None, shade=9)
+    image(root / "images/val/c.png")
     write(root / "data.yaml", yaml)
     return root
 
@@ -190,15 +190,15 @@ def test_places_in_the_yaml_are_found(tmp_path: Path, yaml: str) -> None:
 
 
 def test_a_folder_that_the_path_names_is_used(tmp_path: Path) -> None:
-    ultralytics(tmp_path / "pictures")
+    ultralytics(tmp_path / "images")
     root = tmp_path / "yaml"
     root.mkdir()
-    write(root / "mine.yml", f"path: {tmp_path / 'pictures'}\ntrain: images/val\nnames: [dog, cat]\n")
+    write(root / "mine.yml", f"path: {tmp_path / 'images'}\ntrain: images/val\nnames: [dog, cat]\n")
     assert YoloDataset(root, ["train"], None).image_ids == ("c",)
 
 
 @pytest.mark.parametrize(
-    ("place", "pictures", "splits", "ids"),
+    ("place", "images", "splits", "ids"),
     [
         ("classes.txt", ["images/train/a.png", "images/test/b.png"], ("test", "train"), {"train": "a"}),
         ("obj.names", ["train/images/a.png", "valid/images/b.png"], ("train", "valid"), {"valid": "b"}),
@@ -209,10 +209,10 @@ def test_a_folder_that_the_path_names_is_used(tmp_path: Path) -> None:
     ],
 )
 def test_shapes_without_yaml(
-    tmp_path: Path, place: str, pictures: list[str], splits: tuple[str, ...], ids: dict[str, str]
+    tmp_path: Path, place: str, images: list[str], splits: tuple[str, ...], ids: dict[str, str]
 ) -> None:
-    for name in pictures:
-        picture(tmp_path / name, beside="images" not in name)
+    for name in images:
+        image(tmp_path / name, beside="images" not in name)
     write(tmp_path / place, "dog\ncat\n")
     assert find_yolo_splits(tmp_path) == splits
     for split, image_id in ids.items():
@@ -221,7 +221,7 @@ def test_shapes_without_yaml(
 
 
 def test_without_names_an_error_says_what_to_write(tmp_path: Path) -> None:
-    picture(tmp_path / "images/train/a.png")
+    image(tmp_path / "images/train/a.png")
     assert find_yolo_splits(tmp_path) == ("train",)
     with pytest.raises(ValueError, match=r"no file names the classes; write a data\.yaml"):
         YoloDataset(tmp_path, ["train"], None)
@@ -266,12 +266,12 @@ def test_several_yaml_files(tmp_path: Path) -> None:
 
 def test_splits_that_are_not_there_or_have_no_labels(tmp_path: Path) -> None:
     ultralytics(tmp_path, "train: images/train\nval: images/test\ntest: images/gone\nnames: [dog, cat]\n")
-    picture(tmp_path / "images/test/t.png", None)
+    image(tmp_path / "images/test/t.png", None)
     assert find_yolo_splits(tmp_path) == ("train",)
     assert find_yolo_splits(tmp_path / "gone") == ()
     with pytest.raises(DatasetMissing, match=r"'test' is 'images/gone' in data\.yaml, which is not.*: train"):
         YoloDataset(tmp_path, ["test"], None)
-    with pytest.raises(DatasetMissing, match=r"'val' is .* of which no picture has a label file"):
+    with pytest.raises(DatasetMissing, match=r"'val' is .* of which no image has a label file"):
         YoloDataset(tmp_path, ["val"], None)
     with pytest.raises(DatasetMissing, match=r"'dev' is neither in a data\.yaml"):
         YoloDataset(tmp_path, ["dev"], None)
@@ -279,16 +279,16 @@ def test_splits_that_are_not_there_or_have_no_labels(tmp_path: Path) -> None:
 
 def test_ids_must_differ(tmp_path: Path) -> None:
     ultralytics(tmp_path)
-    picture(tmp_path / "images/val/a.png", shade=5)
+    image(tmp_path / "images/val/a.png", shade=5)
     with pytest.raises(ValueError, match=r"images/val/a\.png: has the id of .*images/train/a\.png"):
         YoloDataset(tmp_path, ["train", "val"], None)
-    picture(tmp_path / "images/train/x y.png")
-    picture(tmp_path / "images/train/x_y.png", shade=7)
+    image(tmp_path / "images/train/x y.png")
+    image(tmp_path / "images/train/x_y.png", shade=7)
     with pytest.raises(ValueError, match=r"x_y\.png: has the id of .*x y\.png, 'x_y'"):
         YoloDataset(tmp_path, ["train"], None)
 
 
-def test_lists_of_folders_and_of_pictures(tmp_path: Path) -> None:
+def test_lists_of_folders_and_of_images(tmp_path: Path) -> None:
     ultralytics(tmp_path, "train: [images/train, images/val]\nval: val.txt\nnames: [dog, cat]\n")
     write(tmp_path / "val.txt", f"{tmp_path}/images/val/c.png\nimages/train/a.png\n/other/images/val/c.png\n")
     assert YoloDataset(tmp_path, ["train"], None).image_ids == ("train_a", "train_b", "val_c")

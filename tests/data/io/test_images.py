@@ -18,7 +18,7 @@ LEFT, RIGHT = (200, 30, 60), (10, 250, 90)
 SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def picture() -> Image.Image:
+def image() -> Image.Image:
     """LEFT and RIGHT halves over a black bottom half: all eight orientations look different."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[: HEIGHT // 2, : WIDTH // 2] = LEFT
@@ -26,17 +26,17 @@ def picture() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def smooth_picture() -> Image.Image:
+def smooth_image() -> Image.Image:
     noise = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((96, 64), Image.Resampling.BICUBIC)
 
 
-def assert_is_picture(pixels: np.ndarray, tolerance: int = 0) -> None:
+def assert_is_image(pixels: np.ndarray, tolerance: int = 0) -> None:
     assert pixels.shape == (HEIGHT, WIDTH, 3)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
-    np.testing.assert_allclose(pixels.astype(int), np.asarray(picture()).astype(int), atol=tolerance)
+    np.testing.assert_allclose(pixels.astype(int), np.asarray(image()).astype(int), atol=tolerance)
 
 
 LOSSLESS = {"lossless": True}
@@ -59,24 +59,24 @@ BEST_JPEG = {"quality": 100, "subsampling": 0}
         ("wrong_suffix.jpg", "RGB", {"format": "PNG"}, 0),
     ],
 )
-def test_every_format_gives_the_same_rgb_picture(
+def test_every_format_gives_the_same_rgb_image(
     tmp_path: Path, name: str, mode: str, options: dict[str, object], tolerance: int
 ) -> None:
     path = tmp_path / name
-    picture().convert(mode).save(path, **options)
-    assert_is_picture(read_image(path), tolerance)
+    image().convert(mode).save(path, **options)
+    assert_is_image(read_image(path), tolerance)
     assert image_size(path) == (HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.gif", "p.bmp", "p.tif"])
 def test_palette_is_resolved(tmp_path: Path, name: str) -> None:
-    picture().quantize(8).save(tmp_path / name)
-    assert_is_picture(read_image(tmp_path / name))
+    image().quantize(8).save(tmp_path / name)
+    assert_is_image(read_image(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["g.jpg", "g.png", "g.bmp", "g.webp", "g.tif", "g.gif"])
 def test_grey_becomes_three_equal_channels(tmp_path: Path, name: str) -> None:
-    grey = picture().convert("L")
+    grey = image().convert("L")
     grey.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
     pixels = read_image(tmp_path / name)
     assert (pixels[..., :1] == pixels).all()
@@ -85,7 +85,7 @@ def test_grey_becomes_three_equal_channels(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["1.png", "1.tif", "1.bmp"])
 def test_one_bit_becomes_black_and_white(tmp_path: Path, name: str) -> None:
-    picture().convert("L").point(lambda value: 255 * (value > 100)).convert("1").save(tmp_path / name)
+    image().convert("L").point(lambda value: 255 * (value > 100)).convert("1").save(tmp_path / name)
     pixels = read_image(tmp_path / name)
     assert pixels[2, 2].tolist() == [0, 0, 0]
     assert pixels[2, -2].tolist() == [255, 255, 255]
@@ -93,11 +93,11 @@ def test_one_bit_becomes_black_and_white(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.png", "a.webp", "a.tif", "a.bmp"])
 def test_alpha_is_dropped_and_stored_colours_stay(tmp_path: Path, name: str) -> None:
-    rgba = picture().convert("RGBA")
+    rgba = image().convert("RGBA")
     rgba.putalpha(Image.linear_gradient("L").resize((WIDTH, HEIGHT)))
     options = {"lossless": True, "exact": True} if name.endswith("webp") else {}  # exact: keep colours under alpha 0
     rgba.save(tmp_path / name, **options)
-    assert_is_picture(read_image(tmp_path / name))
+    assert_is_image(read_image(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["d.png", "d.tif"])
@@ -111,7 +111,7 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pixels_without_known_range_are_refused(tmp_path: Path, mode: str) -> None:
-    picture().convert("L").convert(mode).save(tmp_path / "a.tif")
+    image().convert("L").convert(mode).save(tmp_path / "a.tif")
     with pytest.raises(ImageError, match=r"a\.tif: cannot be decoded .*8 or 16 bits"):
         read_image(tmp_path / "a.tif")
 
@@ -120,11 +120,11 @@ def test_pixels_without_known_range_are_refused(tmp_path: Path, mode: str) -> No
 def test_only_the_first_frame_is_read(tmp_path: Path, name: str) -> None:
     other = Image.new("RGB", (WIDTH, HEIGHT), (1, 2, 3))
     options = {"lossless": True} if name.endswith("webp") else {}
-    picture().save(tmp_path / name, save_all=True, append_images=[other], **options)
-    assert_is_picture(read_image(tmp_path / name))
+    image().save(tmp_path / name, save_all=True, append_images=[other], **options)
+    assert_is_image(read_image(tmp_path / name))
 
 
-# Where the corner pixels of the stored picture end, by EXIF 2.3: what row 0 and column 0 of the file show.
+# Where the corner pixels of the stored image end, by EXIF 2.3: what row 0 and column 0 of the file show.
 @pytest.mark.parametrize(
     ("orientation", "top_left", "top_right", "bottom_left"),
     [
@@ -146,7 +146,7 @@ def test_exif_orientation_is_applied(
     path = tmp_path / name
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture().save(path, exif=exif, **(BEST_JPEG if name == "a.jpg" else LOSSLESS if name == "a.webp" else {}))
+    image().save(path, exif=exif, **(BEST_JPEG if name == "a.jpg" else LOSSLESS if name == "a.webp" else {}))
     pixels = read_image(path)
     assert image_size(path) == pixels.shape[:2]
     assert read_header(path).is_sideways == (5 <= orientation <= 8 and name != "a.tif")
@@ -155,15 +155,15 @@ def test_exif_orientation_is_applied(
 
 
 def test_broken_exif_means_upright(tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", **BEST_JPEG)
-    assert_is_picture(read_image(tmp_path / "a.jpg"), tolerance=3)
+    image().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff", **BEST_JPEG)
+    assert_is_image(read_image(tmp_path / "a.jpg"), tolerance=3)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.webp", "a.tif", "a.gif"])
 @pytest.mark.parametrize("kept", [0.01, 0.3, 0.7, 0.97])
 def test_a_file_cut_short_is_an_error(tmp_path: Path, name: str, kept: float) -> None:
     path = tmp_path / name
-    smooth_picture().save(path)
+    smooth_image().save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * kept)])
     with pytest.raises(ImageError, match=name.replace(".", r"\.")):
@@ -172,7 +172,7 @@ def test_a_file_cut_short_is_an_error(tmp_path: Path, name: str, kept: float) ->
 
 def test_a_jpeg_is_never_silently_grey_wherever_it_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    smooth_picture().save(path)
+    smooth_image().save(path)
     data, whole = path.read_bytes(), read_image(path)
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
@@ -186,9 +186,9 @@ def test_a_jpeg_is_never_silently_grey_wherever_it_is_cut(tmp_path: Path) -> Non
 @pytest.mark.parametrize("tail", [b"\0" * 10, b"\n", b"appended by a camera"])
 def test_bytes_behind_a_jpeg_do_no_harm(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "a.jpg"
-    picture().save(path, **BEST_JPEG)
+    image().save(path, **BEST_JPEG)
     path.write_bytes(path.read_bytes() + tail)
-    assert_is_picture(read_image(path), tolerance=3)
+    assert_is_image(read_image(path), tolerance=3)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_is_no_file_is_an_error(tmp_path: Path) -> None:
 
 def test_too_many_pixels_are_refused_from_the_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
-    picture().save(path)
+    image().save(path)
     monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH)
     read_image(path)
     monkeypatch.setattr(images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
@@ -237,14 +237,14 @@ def seeds() -> list[bytes]:
     found = []
     for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF"):
         data = io.BytesIO()
-        picture().save(data, kind)
+        image().save(data, kind)
         found.append(data.getvalue())
     return found
 
 
 @SETTINGS
 @given(st.sampled_from(seeds()), st.data())
-def test_damaged_files_give_a_picture_or_an_image_error(tmp_path: Path, seed: bytes, data: st.DataObject) -> None:
+def test_damaged_files_give_a_image_or_an_image_error(tmp_path: Path, seed: bytes, data: st.DataObject) -> None:
     content = bytearray(seed)
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

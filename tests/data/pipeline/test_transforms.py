@@ -1,4 +1,4 @@
-"""Resizing by the papers' rule, and boxes that stay on what they mark, whatever happens to the picture."""
+"""Resizing by the papers' rule, and boxes that stay on what they mark, whatever happens to the image."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ class NoResize:
         return sample
 
 
-def picture(height: int, width: int, boxes: list[list[float]], ignore: list[bool] | None = None) -> Sample:
+def sample_of(height: int, width: int, boxes: list[list[float]], ignore: list[bool] | None = None) -> Sample:
     """Object i is painted with the grey value 100 + i on black."""
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     for i, (x1, y1, x2, y2) in enumerate(boxes):
@@ -63,13 +63,13 @@ def changes(**chances: object) -> TrainTransform:
     ],
 )
 def test_size(size: tuple[int, int], limits: tuple[int, int], expected: tuple[int, int]) -> None:
-    resized = Resize(*limits)(picture(*size, []))
+    resized = Resize(*limits)(sample_of(*size, []))
     assert tuple(resized.image.shape) == (3, *expected)
     assert resized.original_size == size
 
 
-def test_boxes_and_proposals_grow_with_the_picture() -> None:
-    sample = replace(picture(40, 80, [[8, 4, 40, 24]]), proposals=torch.tensor([[0.0, 0.0, 80.0, 40.0]]))
+def test_boxes_and_proposals_grow_with_the_image() -> None:
+    sample = replace(sample_of(40, 80, [[8, 4, 40, 24]]), proposals=torch.tensor([[0.0, 0.0, 80.0, 40.0]]))
     resized = Resize(80, 1000)(sample)
     assert resized.target.boxes.tolist() == [[16, 8, 80, 48]]
     assert resized.proposals.tolist() == [[0, 0, 160, 80]]
@@ -80,16 +80,16 @@ def test_boxes_and_proposals_grow_with_the_picture() -> None:
 
 def test_each_axis_has_its_own_scale_after_rounding() -> None:
     """333 x 500 becomes 600 x 901: x grows by 901 / 500, so that the border stays the border."""
-    resized = Resize(600, 1000)(picture(333, 500, [[0, 0, 500, 333]]))
+    resized = Resize(600, 1000)(sample_of(333, 500, [[0, 0, 500, 333]]))
     assert resized.target.boxes[0].tolist() == pytest.approx([0, 0, 901, 600], abs=1e-3)
 
 
 def test_factor() -> None:
-    assert Resize(60, 100)(picture(30, 40, []), 0.5).image.shape[1:] == (30, 40)
-    assert Resize(60, 100)(picture(30, 40, []), 2.0).image.shape[1:] == (120, 160)
+    assert Resize(60, 100)(sample_of(30, 40, []), 0.5).image.shape[1:] == (30, 40)
+    assert Resize(60, 100)(sample_of(30, 40, []), 2.0).image.shape[1:] == (120, 160)
 
 
-def test_a_picture_without_annotation_stays_without() -> None:
+def test_a_image_without_annotation_stays_without() -> None:
     assert Resize(20, 40)(Sample("a", torch.zeros(3, 10, 10, dtype=torch.uint8), (10, 10))).target is None
 
 
@@ -105,14 +105,14 @@ def test_a_picture_without_annotation_stays_without() -> None:
     ],
 )
 def test_flips_by_hand(chances: dict[str, float], size: tuple[int, int], box: list[float]) -> None:
-    out = changes(**chances)(picture(20, 30, [[2, 4, 10, 10]]), 0, 0)
+    out = changes(**chances)(sample_of(20, 30, [[2, 4, 10, 10]]), 0, 0)
     assert tuple(out.image.shape[1:]) == size
     assert out.target.boxes[0].tolist() == pytest.approx(box, abs=1e-4)
 
 
 @pytest.mark.parametrize("chances", [{name: 1.0} for name in GEOMETRY] + [GEOMETRY], ids=str)
 def test_boxes_labels_and_ignore_follow_the_pixels(chances: dict[str, float]) -> None:
-    sample = picture(24, 36, [[2, 3, 9, 8], [20, 10, 31, 22], [12, 0, 18, 5]], ignore=[False, True, False])
+    sample = sample_of(24, 36, [[2, 3, 9, 8], [20, 10, 31, 22], [12, 0, 18, 5]], ignore=[False, True, False])
     change = changes(**chances)
     sizes = set()
     for seed in SEEDS:
@@ -129,8 +129,8 @@ def test_boxes_labels_and_ignore_follow_the_pixels(chances: dict[str, float]) ->
 
 
 def test_changes_are_independent_of_each_other() -> None:
-    """Of 400 pictures about 100 are flipped each way; steps that shared their draws would never flip one way only."""
-    change, sample = changes(horizontal_flip=0.5, vertical_flip=0.5), picture(10, 10, [[0, 0, 2, 2]])
+    """Of 400 images about 100 are flipped each way; steps that shared their draws would never flip one way only."""
+    change, sample = changes(horizontal_flip=0.5, vertical_flip=0.5), sample_of(10, 10, [[0, 0, 2, 2]])
     corners = [tuple(change(sample, seed, 0).target.boxes[0, :2].round().int().tolist()) for seed in range(400)]
     counts = {corner: corners.count(corner) for corner in set(corners)}
     assert set(counts) == {(0, 0), (8, 0), (0, 8), (8, 8)}
@@ -138,7 +138,7 @@ def test_changes_are_independent_of_each_other() -> None:
 
 
 def test_chances() -> None:
-    change, sample = changes(horizontal_flip=0.2), picture(10, 10, [[0, 0, 2, 2]])
+    change, sample = changes(horizontal_flip=0.2), sample_of(10, 10, [[0, 0, 2, 2]])
     flipped = sum(change(sample, seed, 0).target.boxes[0, 0].item() > 1 for seed in range(400))
     assert 50 <= flipped <= 110
 
@@ -153,7 +153,7 @@ def test_no_object_is_lost(data: st.DataObject, seed: int) -> None:
         x1, y1 = data.draw(st.floats(0, width - 2, width=32)), data.draw(st.floats(0, height - 2, width=32))
         boxes.append([x1, y1, data.draw(st.floats(x1 + 1, width)), data.draw(st.floats(y1 + 1, height))])
     kept = data.draw(st.lists(st.sampled_from(boxes), max_size=5))
-    sample = picture(height, width, kept)
+    sample = sample_of(height, width, kept)
     out = TrainTransform(Resize(37, 91), Augmentation(**GEOMETRY))(sample, seed, 0)
     assert out.target.labels.tolist() == sample.target.labels.tolist()
     new_height, new_width = out.image.shape[1:]
@@ -162,10 +162,10 @@ def test_no_object_is_lost(data: st.DataObject, seed: int) -> None:
     assert (sides >= -1e-3).all() and (sides <= torch.tensor([new_width, new_height] * 2) + 1e-3).all()
 
 
-def test_a_picture_without_objects() -> None:
+def test_a_image_without_objects() -> None:
     change = changes(**GEOMETRY)
     for seed in SEEDS:
-        out = change(picture(20, 30, []), seed, 0)
+        out = change(sample_of(20, 30, []), seed, 0)
         assert out.target.boxes.shape == (0, 4) and out.target.boxes.dtype == torch.float32
         assert out.target.labels.shape == (0,) and out.target.labels.dtype == torch.int64
         assert out.target.ignore.dtype == torch.bool
@@ -177,7 +177,7 @@ def test_a_picture_without_objects() -> None:
 def test_the_same_seeds_give_the_same_result_and_others_another() -> None:
     rng = np.random.default_rng(0)
     sample = replace(
-        picture(24, 36, [[2, 3, 9, 8]]), image=torch.from_numpy(rng.integers(0, 255, (3, 24, 36)).astype(np.uint8))
+        sample_of(24, 36, [[2, 3, 9, 8]]), image=torch.from_numpy(rng.integers(0, 255, (3, 24, 36)).astype(np.uint8))
     )
     settings = Augmentation(**GEOMETRY, photometric=0.5, scale_jitter=(0.5, 2.0))
     change, again = (TrainTransform(Resize(24, 36), settings) for _ in range(2))
@@ -193,7 +193,7 @@ def test_the_same_seeds_give_the_same_result_and_others_another() -> None:
 
 
 def test_the_given_sample_is_left_as_it_was() -> None:
-    sample = picture(24, 36, [[2, 3, 9, 8]])
+    sample = sample_of(24, 36, [[2, 3, 9, 8]])
     image, boxes = sample.image.clone(), sample.target.boxes.clone()
     change = changes(**dict.fromkeys((*GEOMETRY, "photometric"), 1.0))
     for seed in SEEDS:
@@ -202,7 +202,7 @@ def test_the_given_sample_is_left_as_it_was() -> None:
 
 
 def test_colours_change_and_boxes_do_not() -> None:
-    sample = replace(picture(20, 20, [[2, 3, 9, 8]]), image=torch.full((3, 20, 20), 120, dtype=torch.uint8))
+    sample = replace(sample_of(20, 20, [[2, 3, 9, 8]]), image=torch.full((3, 20, 20), 120, dtype=torch.uint8))
     out = changes(photometric=1.0)(sample, 3, 0)
     assert not torch.equal(out.image, sample.image)
     assert out.image.shape == sample.image.shape and out.image.dtype == torch.uint8
@@ -211,7 +211,7 @@ def test_colours_change_and_boxes_do_not() -> None:
 
 def test_scale_jitter_is_shared_by_a_batch_and_log_uniform() -> None:
     change = TrainTransform(Resize(100, 1000), Augmentation(scale_jitter=(0.5, 2.0)))
-    sample = picture(100, 100, [[0, 0, 100, 100]])
+    sample = sample_of(100, 100, [[0, 0, 100, 100]])
     sides = [change(sample, seed, batch_seed=seed).image.shape[1] for seed in range(200)]
     assert min(sides) >= 50 and max(sides) <= 200
     assert 70 <= sum(side < 100 for side in sides) <= 130  # as often smaller as larger
@@ -219,16 +219,16 @@ def test_scale_jitter_is_shared_by_a_batch_and_log_uniform() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_proposals_follow_the_picture_as_its_objects_do(seed: int) -> None:
+def test_proposals_follow_the_image_as_its_objects_do(seed: int) -> None:
     boxes = [[3.0, 4, 12, 9], [20, 11, 27, 23], [0, 0, 30, 24]]
-    sample = replace(picture(24, 30, boxes), proposals=torch.tensor(boxes))
+    sample = replace(sample_of(24, 30, boxes), proposals=torch.tensor(boxes))
     changed = changes(**(GEOMETRY | {"safe_crop": 0.0}))(sample, seed, 0)
     torch.testing.assert_close(changed.proposals, changed.target.boxes, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_crop_cuts_proposals_and_does_not_keep_them(seed: int) -> None:
-    sample = picture(60, 80, [[30, 20, 50, 40]])
+    sample = sample_of(60, 80, [[30, 20, 50, 40]])
     proposals = torch.tensor([[30.0, 20, 50, 40], [0, 0, 80, 60], [0, 0, 1, 1]])
     changed = changes(safe_crop=1.0)(replace(sample, proposals=proposals), seed, 0)
     height, width = changed.image.shape[1:]
@@ -238,12 +238,12 @@ def test_a_crop_cuts_proposals_and_does_not_keep_them(seed: int) -> None:
     assert len(changed.proposals) == 2 or (height, width) == (60, 80)
 
 
-def test_pictures_without_proposals_have_none_and_no_proposals_stay_none() -> None:
-    sample = picture(10, 12, [[1, 1, 5, 5]])
+def test_images_without_proposals_have_none_and_no_proposals_stay_none() -> None:
+    sample = sample_of(10, 12, [[1, 1, 5, 5]])
     assert changes(horizontal_flip=1.0)(sample, 0, 0).proposals is None
     assert changes(horizontal_flip=1.0)(replace(sample, proposals=torch.zeros(0, 4)), 0, 0).proposals.shape == (0, 4)
 
 
-def test_a_resize_of_none_leaves_the_picture_as_it_is() -> None:
-    sample = picture(10, 12, [[1, 1, 5, 5]])
+def test_a_resize_of_none_leaves_the_image_as_it_is() -> None:
+    sample = sample_of(10, 12, [[1, 1, 5, 5]])
     assert Resize(None, 5)(sample) is sample

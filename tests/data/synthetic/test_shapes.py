@@ -1,4 +1,4 @@
-"""The built-in set: the same pictures for the same seed, boxes that are right, written whole or not at all."""
+"""The built-in set: the same images for the same seed, boxes that are right, written whole or not at all."""
 
 import runpy
 import sys
@@ -12,10 +12,10 @@ from detkit.data.formats.voc import VocDataset
 from detkit.data.io.images import read_image
 from detkit.data.synthetic import shapes
 from detkit.data.synthetic.shapes import COUNTS, Placed, Scene, draw_scene, write_shapes
-from detkit.data.synthetic.shapes_render import CLASSES, Look, dress, paint
+from detkit.data.synthetic.shapes_render import CLASSES, Style, dress, paint
 
 TOOL = Path(__file__).parents[3] / "tools" / "make_shapes.py"
-LONG_SIDES, OBJECT_SIZES = (64, 96), (8, 40)  # px; small pictures are drawn fast
+LONG_SIDES, OBJECT_SIZES = (64, 96), (8, 40)  # px; small images are drawn fast
 SMALL = {"train": 20, "val": 10, "test": 10}
 TINY = {"train": 2, "val": 1, "test": 1}
 
@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, scenes: list[Scene]) -> Path:
 
 
 def content(root: Path) -> dict[str, bytes]:
-    """Every file: pictures decoded, for a new release of a codec may write other bytes."""
+    """Every file: images decoded, for a new release of a codec may write other bytes."""
     return {
         path.relative_to(root).as_posix(): read_image(path).tobytes()
         if path.parent.name == "JPEGImages"
@@ -59,19 +59,19 @@ def test_the_same_seed_gives_the_same_set(tmp_path: Path) -> None:
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-def test_another_seed_gives_other_pictures() -> None:
+def test_another_seed_gives_other_images() -> None:
     first, second = (draw_scene(seed, 0, LONG_SIDES, OBJECT_SIZES) for seed in (0, 1))
     assert first.pixels.tobytes() != second.pixels.tobytes()
 
 
-def test_a_picture_does_not_depend_on_the_number_of_pictures(root: Path, tmp_path: Path) -> None:
+def test_a_image_does_not_depend_on_the_number_of_images(root: Path, tmp_path: Path) -> None:
     write_small(tmp_path / "tiny", counts=TINY)
     name = "Annotations/000003.xml"
     assert (tmp_path / "tiny" / name).read_bytes() == (root / name).read_bytes()
 
 
 def whole(placed: Placed) -> np.ndarray:
-    """(P, 2) the pixels (y, x) of the whole object, those outside the picture too."""
+    """(P, 2) the pixels (y, x) of the whole object, those outside the image too."""
     return np.argwhere(placed.alpha > 0.5) + np.array([placed.y, placed.x])
 
 
@@ -114,8 +114,8 @@ def test_an_object_is_painted_where_its_box_is(scenes: list[Scene]) -> None:
 
 def painted_alone(placed: Placed, height: int, width: int, ground: float) -> np.ndarray:
     canvas = np.full((height, width, 3), ground, np.float32)
-    look = Look(grey=False, light=(1.0, 0.0), shadow=0.0)
-    paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), look, np.random.default_rng(0))
+    style = Style(grey=False, light=(1.0, 0.0), shadow=0.0)
+    paint(canvas, placed.alpha, placed.x, placed.y, dress(placed.name), style, np.random.default_rng(0))
     return canvas
 
 
@@ -132,7 +132,7 @@ def painted_alone(placed: Placed, height: int, width: int, ground: float) -> np.
     ],
 )
 def test_a_bar_by_hand(x: int, hidden: int, box: tuple[int, ...], truncated: bool, difficult: bool) -> None:
-    """A bar of 10 x 4 px in a picture of 20 x 4, its first `hidden` columns behind something."""
+    """A bar of 10 x 4 px in an image of 20 x 4, its first `hidden` columns behind something."""
     visible = np.zeros((4, 20), np.bool_)
     visible[:, max(x + hidden, 0) : x + 10] = True
     placed = Placed("square", np.ones((4, 10), np.float32), x, 0, visible)
@@ -174,7 +174,7 @@ def test_splits_are_apart_and_trainval_is_both(root: Path) -> None:
 
 
 def test_it_has_what_real_sets_have(root: Path) -> None:
-    """So has the default set, whose first 40 pictures are of the same kinds: they follow from the index."""
+    """So has the default set, whose first 40 images are of the same kinds: they follow from the index."""
     assert sum(COUNTS.values()) == 580
     formats, modes, empty = set(), set(), []
     for path in sorted((root / "JPEGImages").iterdir()):
@@ -248,7 +248,7 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
         (0, TINY, (96, 64), OBJECT_SIZES, r"long_sides \(96, 64\)"),
         (0, TINY, LONG_SIDES, (7, 40), r"object_sizes \(7, 40\)"),
         (0, TINY, LONG_SIDES, (40, 20), r"object_sizes \(40, 20\)"),
-        (0, TINY, LONG_SIDES, (39, 60), "at most 38 to fit pictures of long side 64"),  # 0.9 * 64 / 1.5
+        (0, TINY, LONG_SIDES, (39, 60), "at most 38 to fit images of long side 64"),  # 0.9 * 64 / 1.5
     ],
 )
 def test_parameters_out_of_range(

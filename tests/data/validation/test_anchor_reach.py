@@ -17,7 +17,7 @@ SQUARE = np.array([[-16.0, -16.0, 16.0, 16.0]])  # one anchor of 32 px, on cells
         ((8, 8, 40, 40), False, 1.0),  # stands on the cell at 24, 24
         ((0, 0, 32, 32), True, (24 * 24) / (2 * 1024 - 24 * 24)),  # centred between cells: 8 px off either way
         ((8, 8, 24, 24), False, 256 / 1024),  # inside the anchor
-        ((0, 0, 16, 16), False, 64 / (1024 + 256 - 64)),  # the first anchor inside the picture begins at 8
+        ((0, 0, 16, 16), False, 64 / (1024 + 256 - 64)),  # the first anchor inside the image begins at 8
         ((0, 0, 16, 16), True, 256 / 1024),  # the cell at 8, 8 has one from -8 to 24
     ],
 )
@@ -26,7 +26,7 @@ def test_hand_worked(box: tuple[float, ...], across_border: bool, expected: floa
     assert found.tolist() == [pytest.approx(expected)]
 
 
-def test_an_anchor_larger_than_the_picture_has_no_place() -> None:
+def test_an_anchor_larger_than_the_image_has_no_place() -> None:
     box, size = np.array([[0.0, 0.0, 30.0, 30.0]]), np.array([[30.0, 30.0]])
     assert best_overlaps(box, size, SQUARE, 16, False).tolist() == [0.0]
     assert best_overlaps(box, size, SQUARE, 16, True)[0] > 0.4

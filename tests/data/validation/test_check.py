@@ -94,7 +94,7 @@ def test_classes_that_are_not_allowed_are_errors(tmp_path: Path) -> None:
     assert_one(told(check(tmp_path, classes=["cat", "dog"]), Severity.ERROR), "object 1 (dgo)", "nearest is 'dog'")
 
 
-def test_odd_boxes_are_warned_of(tmp_path: Path) -> None:
+def test_suspicious_boxes_are_warned_of(tmp_path: Path) -> None:
     add(tmp_path, "train", "a", object_xml(), object_xml("cat"), object_xml(box=(5, 5, 5, 9)), object_xml())
     report = check(tmp_path)
     assert not report.has_errors
@@ -143,7 +143,7 @@ def test_files_in_no_split_are_told(tmp_path: Path) -> None:
     assert "1 files are in no split: spare" in unused
 
 
-def test_pictures_turned_by_exif_are_told(tmp_path: Path) -> None:
+def test_images_turned_by_exif_are_told(tmp_path: Path) -> None:
     add(tmp_path, "train", "a", "<size><width>40</width><height>30</height></size>")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -183,7 +183,7 @@ def test_faults_of_a_kind_follow_their_number(tmp_path: Path) -> None:
 
 
 def scene(seed: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    """A picture with something to see: smooth random shapes."""
+    """An image with something to see: smooth random shapes."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
@@ -191,14 +191,14 @@ def scene(seed: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 def test_near_duplicates_between_splits_are_warned_of(tmp_path: Path) -> None:
     for split, image_id in (("train", "a"), ("train", "twin"), ("val", "b"), ("test", "c"), ("test", "d")):
         add(tmp_path, split, image_id, object_xml())
-    pictures = tmp_path / "JPEGImages"
+    images = tmp_path / "JPEGImages"
     for number, image_id in enumerate(("a", "d")):
-        cv2.imwrite(str(pictures / f"{image_id}.png"), scene(number))
+        cv2.imwrite(str(images / f"{image_id}.png"), scene(number))
     half = cv2.resize(scene(0), (80, 60), interpolation=cv2.INTER_AREA)
     for image_id, pixels in (("twin", half), ("b", half), ("c", half[:, ::-1])):
-        (pictures / f"{image_id}.png").unlink()
-        cv2.imwrite(str(pictures / f"{image_id}.jpg"), pixels)
-    (pictures / "b.jpg").write_bytes((pictures / "twin.jpg").read_bytes())  # told of as a copy, not again
+        (images / f"{image_id}.png").unlink()
+        cv2.imwrite(str(images / f"{image_id}.jpg"), pixels)
+    (images / "b.jpg").write_bytes((images / "twin.jpg").read_bytes())  # told of as a copy, not again
     report = check(tmp_path)
     copied, *mirrored = told(report, Severity.WARNING)
     assert "b.jpg: in 'val': is byte for byte" in copied
@@ -219,7 +219,7 @@ def test_a_set_without_division_is_compared_with_itself_as_it_will_be_divided(tm
 
 
 def coco(root: Path, split: str, annotations: list[dict[str, Any]], **image: object) -> Path:
-    """A split of one picture of 40 x 30 px."""
+    """A split of one image of 40 x 30 px."""
     (root / "annotations").mkdir(parents=True, exist_ok=True)
     (root / split).mkdir()
     Image.new("RGB", (40, 30), (len(split), 0, 0)).save(root / split / "one.png")
@@ -253,15 +253,15 @@ def test_coco(tmp_path: Path) -> None:
     ]
 
 
-def test_pictures_of_another_size_than_stated(tmp_path: Path) -> None:
+def test_images_of_another_size_than_stated(tmp_path: Path) -> None:
     coco(tmp_path, "train", [], width=41)
     assert_one(told(check(tmp_path), Severity.ERROR), "one.png: is 40 x 30 px, its annotations are for 41 x 30")
 
 
-def test_a_missing_picture_is_told_of_once(tmp_path: Path) -> None:
+def test_a_missing_image_is_told_of_once(tmp_path: Path) -> None:
     coco(tmp_path, "train", [found(1, 2, 9, 9)])
     (tmp_path / "train/one.png").unlink()
-    assert_one(told(check(tmp_path), Severity.ERROR), "none of its 1 pictures")
+    assert_one(told(check(tmp_path), Severity.ERROR), "none of its 1 images")
 
 
 def test_yolo(tmp_path: Path) -> None:
@@ -276,10 +276,10 @@ def test_yolo(tmp_path: Path) -> None:
     broken.write_bytes(b"GIF89a")
     (tmp_path / "labels/train/broken.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     report = check(tmp_path)
-    line, picture = sorted(told(report, Severity.ERROR), key=lambda text: "broken" in text)
-    assert "labels/train/train.txt: line 2" in line and "broken.png: " in picture
+    line, image = sorted(told(report, Severity.ERROR), key=lambda text: "broken" in text)
+    assert "labels/train/train.txt: line 2" in line and "broken.png: " in image
     assert_one(told(report, Severity.WARNING), "train.txt: line 1 (cat): box: is 0.4 x 15 px")
-    assert_one(told(report, Severity.INFO), "orphan.txt: has no picture")
+    assert_one(told(report, Severity.INFO), "orphan.txt: has no image")
     assert "without objects: dog" in list(report.lines())
 
 

@@ -12,7 +12,7 @@ FRAME = Frame(Resize(100, 150), (32.0,), (1.0,), CELL, 16, True)
 
 
 def truth() -> GroundTruth:
-    """Pictures of 50 x 60 px, of 50 x 100 px that the limit makes 75 x 150, and of unknown size."""
+    """Images of 50 x 60 px, of 50 x 100 px that the limit makes 75 x 150, and of unknown size."""
     boxes = (
         [[0, 0, 16, 16], [40, 0, 90, 20], [70, 0, 90, 20]],  # whole, cut at 60, outside
         [[10, 10, 30, 20], [0, 0, 9, 9]],  # the second ignored
@@ -49,7 +49,7 @@ def test_nothing() -> None:
     assert found.objects_per_image.tolist() == [0] and found.unreached() == (0, [0.0, 0.0])
 
 
-def test_pictures_as_stored() -> None:
+def test_images_as_stored() -> None:
     frame = Frame(Resize(None, 1000), (32.0,), (1.0,), CELL, 16, True)
     assert measure(truth(), frame).sizes.tolist() == pytest.approx([16, 20, 200**0.5])
-    assert frame.describe() == "pictures as stored, 1 anchors of 32 px and height / width 1"
+    assert frame.describe() == "images as stored, 1 anchors of 32 px and height / width 1"

@@ -1,9 +1,9 @@
-"""What is told of the objects of a picture that a detector missed, and of its false detections; lost.py finds it out.
+"""What is told of an image's objects that a detector missed, and of its false detections: missed_objects.py finds it.
 
-anchor -> candidate (the RPN's box of the anchor) -> proposal -> claim -> survivor of NMS -> detection -> hit
+anchor -> candidate (the RPN's box of the anchor) -> proposal -> scored box -> survivor of NMS -> detection -> hit
 
-A claim is a region taken for an object of one class: a score, and the box refined for that class. All boxes are in px
-of the stored picture. Notation: K proposals, C classes, N candidates.
+A scored box is a region taken for an object of one class: a score, and the box refined for that class. All boxes are
+in px of the stored image. Notation: K proposals, C classes, N candidates.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Step(IntEnum):
     NOT_COUNTED = 7  # a detection that fits, but counts for another object or is under the least score
 
 
-class Fate(IntEnum):
+class Outcome(IntEnum):
     """What became of a candidate of the RPN, in the order of its steps."""
 
     UNRANKED = 0  # not among the best `before_nms`
@@ -38,7 +38,7 @@ class Fate(IntEnum):
     PASSED = 4  # a proposal
 
 
-class Fault(StrEnum):
+class FalseDetectionKind(StrEnum):
     DUPLICATE = "duplicate"
     CONFUSION = "confusion"
     LOCALISATION = "localisation"
@@ -52,13 +52,13 @@ class Candidates:
     anchors: Tensor  # (N, 4)
     boxes: Tensor  # (N, 4) refined and clipped
     logits: Tensor  # (N,) objectness
-    fates: Tensor  # (N,) values of Fate
+    outcomes: Tensor  # (N,) values of Outcome
     selection: Selection
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """What a detector considered in one picture."""
+    """What a detector considered in one image."""
 
     proposals: Tensor  # (K, 4)
     scores: Tensor  # (K, C) 0..1
@@ -69,7 +69,7 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestBox:
     """The box of a step that comes nearest to the object."""
 
     box: Box
@@ -84,37 +84,39 @@ class Candidate:
     iou: float
     objectness: float
     rank: int  # from 1, of all candidates
-    fate: Fate
+    outcome: Outcome
     num_candidates: int
 
 
 @dataclass(frozen=True)
-class Claim:
+class ScoredBox:
     label: int
     score: float
     box: Box
     iou: float  # with the object in question
-    proposal: Near
+    proposal: NearestBox
     winner: int | None  # class that scores best on the region; None: background
     winner_score: float
     rank: int | None  # from 1, among the survivors of NMS; None: it is none
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Diagnosis:
     """What became of one object; None is what does not apply."""
 
     object: int  # row in the image's Target
     label: int
     box: Box
     step: Step
-    anchor: Near | None  # the nearest anchor
-    proposal: Near | None  # the nearest proposal; None: there is no proposal at all
+    anchor: NearestBox | None  # the nearest anchor
+    proposal: NearestBox | None  # the nearest proposal; None: there is no proposal at all
     candidate: Candidate | None = None  # step 2 of an RPN
-    claim: Claim | None = None  # the hit, or the claim that came furthest; steps 3 to 7
-    rival: Claim | None = None  # step 5: what suppressed the claim; step 7: the detection that hit the other object
+    scored: ScoredBox | None = None  # the hit, or the scored box that came furthest; steps 3 to 7
+    rival: ScoredBox | None = (
+        None  # step 5: what suppressed the scored box; step 7: the detection that hit the other object
+    )
     rival_overlap: float | None = None  # step 5: IoU of the two, as NMS saw it
-    other: int | None = None  # object that the rival hits (5), that the claim's box fits (4) or fits better (7)
+    other: int | None = None  # object that the rival hits (5), that the scored box's box fits (4) or fits better (7)
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,12 @@ class FalseDetection:
     label: int
     score: float
     box: Box
-    fault: Fault
+    fault: FalseDetectionKind
     object: int | None  # row in the Target of the object that it is wrong about
     iou: float  # with that object
 
 
 @dataclass(frozen=True)
 class Explanation:
-    verdicts: tuple[Verdict, ...]  # of the objects that are not ignored
+    diagnoses: tuple[Diagnosis, ...]  # of the objects that are not ignored
     false_detections: tuple[FalseDetection, ...]  # best score first

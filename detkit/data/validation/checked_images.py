@@ -1,4 +1,4 @@
-"""Decodes every picture of a data set, as training will, and keeps what comparing them takes."""
+"""Decodes every image of a data set, as training will, and keeps what comparing them takes."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +10,18 @@ from detkit.data.faults import Fault
 from detkit.data.io.images import ImageError, ImageHeader, read_header, read_image, read_image_of_size
 from detkit.data.pipeline.loader import usable_cores
 from detkit.data.validation.checked_split import UNKNOWN_SIZE, CheckedSplit
-from detkit.data.validation.near_duplicates import Look, look_of
+from detkit.data.validation.near_duplicates import Fingerprint, fingerprint_of
 from detkit.runtime.console import track
 from detkit.structures import Size
 
-Pictures = dict[tuple[Path, Size], "Picture"]  # by file and the size that annotations are for
+CheckedImages = dict[tuple[Path, Size], "CheckedImage"]  # by file and the size that annotations are for
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class CheckedImage:
     header: ImageHeader | None  # None: it cannot be read
     digest: bytes  # of the file
-    look: Look | None
+    fingerprint: Fingerprint | None
     fault: Fault | None = None
 
     @property
@@ -29,28 +29,28 @@ class Picture:
         return self.header is not None and self.header.orientation != 1
 
 
-def check_pictures(splits: Iterable[CheckedSplit]) -> Pictures:
-    """Each picture once. Those that are not there are left out where their annotations are already told of that."""
+def check_images(splits: Iterable[CheckedSplit]) -> CheckedImages:
+    """Each image once. Those that are not there are left out where their annotations are already told of that."""
     wanted = list(dict.fromkeys(key for split in splits for key in keys_of(split)))
     wanted = [(path, size) for path, size in wanted if path.exists() or path.is_symlink()]
     # Threads: nearly all the time is OpenCV's and Pillow's, which let others run meanwhile.
     with ThreadPoolExecutor(min(8, usable_cores())) as pool:
-        found = track(pool.map(_check_picture, wanted), "checking pictures", len(wanted))
+        found = track(pool.map(_check_image, wanted), "checking images", len(wanted))
         return dict(zip(wanted, found, strict=True))
 
 
 def keys_of(split: CheckedSplit) -> list[tuple[Path, Size]]:
-    """Of each picture of a split, in Pictures."""
+    """Of each image of a split, in CheckedImages."""
     sizes = ((height, width) for height, width in split.truth.sizes.tolist())
     return list(zip(split.paths, sizes, strict=True))
 
 
-def _check_picture(wanted: tuple[Path, Size]) -> Picture:
+def _check_image(wanted: tuple[Path, Size]) -> CheckedImage:
     path, size = wanted
     try:
         header = read_header(path)
         pixels = read_image(path) if size == UNKNOWN_SIZE else read_image_of_size(path, size)
         digest = blake2b(path.read_bytes(), digest_size=16).digest()
     except ImageError as error:
-        return Picture(None, b"", None, Fault(path, str(error).removeprefix(f"{path}: ")))
-    return Picture(header, digest, look_of(pixels))
+        return CheckedImage(None, b"", None, Fault(path, str(error).removeprefix(f"{path}: ")))
+    return CheckedImage(header, digest, fingerprint_of(pixels))

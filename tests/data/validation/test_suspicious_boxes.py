@@ -3,7 +3,7 @@
 import numpy as np
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
-from detkit.data.validation.odd_boxes import repeated_objects
+from detkit.data.validation.suspicious_boxes import repeated_objects
 
 
 def truth(*images: list[tuple[int, int]]) -> GroundTruth:

@@ -1,5 +1,5 @@
 "use strict";
-// Pictures with boxes over them, as elements: what gallery.js builds its tiles and its large view from.
+// Images with boxes over them, as elements: what gallery.js builds its tiles and its large view from.
 // Names from the data set are put in as text only, never as HTML: anyone may have written them.
 
 // Boxes are stored in tenths of a px, one after the other.
@@ -22,10 +22,10 @@ function dot(color) {
 }
 
 // `drawn` has the boxes of one image: {box, color, dashed, faint, strong, text}, the last on top; `line` is in px of the screen.
-function makePicture(images, image, drawn, line) {
+function makeImage(images, image, drawn, line) {
   const [width, height] = [images.width[image], images.height[image]];
   const svg = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  if (!images.pictured[image]) svg.append(svgNode("rect", { width, height, class: "blank" }));
+  if (!images.with_thumbnail[image]) svg.append(svgNode("rect", { width, height, class: "blank" }));
   for (const one of drawn) {
     for (const [color, extra] of [["#000", 2], [one.color, 0]]) { // a dark rim shows on any ground
       const look = { ...one.box, stroke: color, "stroke-width": line + extra + (one.strong ? 1.5 : 0) };
@@ -35,12 +35,12 @@ function makePicture(images, image, drawn, line) {
     }
   }
   for (const one of drawn.filter((box) => box.text)) svg.append(makeLabel(one, width));
-  if (!images.pictured[image]) return [svg];
-  const picture = make("img");
-  picture.loading = "lazy";
-  picture.alt = "";
-  picture.src = `report_files/pictures/${image}.jpg`;
-  return [picture, svg];
+  if (!images.with_thumbnail[image]) return [svg];
+  const image = make("img");
+  image.loading = "lazy";
+  image.alt = "";
+  image.src = `report_files/images/${image}.jpg`;
+  return [image, svg];
 }
 
 function makeLabel(one, width) {

@@ -1,6 +1,7 @@
 """At which step of the pipeline a missed object was lost: the last one to which anything came that is fit for it.
 
-verdicts.py names the steps. Notation: M objects, K proposals, C classes; claim k * C + c is region k taken for class c.
+diagnosis.py names the steps. Notation: M objects, K proposals, C classes; scored box k * C + c is region k taken for
+class c.
 """
 
 from dataclasses import replace
@@ -9,19 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detkit.evaluation.verdicts import (
+from detkit.evaluation.diagnosis import (
     Box,
     Candidate,
     Candidates,
-    Claim,
+    Diagnosis,
     Explanation,
     FalseDetection,
-    Fate,
-    Fault,
-    Near,
+    FalseDetectionKind,
+    NearestBox,
+    Outcome,
     Regions,
+    ScoredBox,
     Step,
-    Verdict,
 )
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops import boxes as box_ops
@@ -44,7 +45,7 @@ def explain(
 
 
 class _Flow:
-    """What happens to the claims of a picture; claims are known by their flat row k * C + c."""
+    """What happens to the scored_rows of an image; scored_rows are known by their flat row k * C + c."""
 
     def __init__(
         self, objects: Target, regions: Regions, rule: DetectionRule, min_iou: float, min_score: float
@@ -59,7 +60,7 @@ class _Flow:
         rows = likely.nonzero().flatten()
         kept = box_ops.nms_by_class(self.compared[rows], self.scores[rows], self.labels[rows], rule.nms_iou)
         self.survivors = rows[kept]  # best first
-        self.place = torch.full_like(self.labels, -1)  # of each claim among the survivors
+        self.place = torch.full_like(self.labels, -1)  # of each scored box among the survivors
         self.place[self.survivors] = torch.arange(len(self.survivors))
         self._match()
 
@@ -74,51 +75,55 @@ class _Flow:
         others = torch.where(self.labels[self.counted, None] == self.objects.labels, 0.0, ious)
         other_iou, other = F.pad(others, (0, 1)).max(dim=1)
         self.other_iou, self.other = other_iou.tolist(), other.tolist()
-        self.hits: dict[int, int] = {}  # object: claim
-        for claim, row, iou in zip(self.counted.tolist(), self.own, self.own_iou, strict=True):
+        self.hits: dict[int, int] = {}  # object: scored
+        for scored, row, iou in zip(self.counted.tolist(), self.own, self.own_iou, strict=True):
             if iou > self.min_iou and not self.objects.ignore[row]:
-                self.hits.setdefault(row, claim)
-        self.hit_by = {claim: row for row, claim in self.hits.items()}
+                self.hits.setdefault(row, scored)
+        self.hit_by = {scored: row for row, scored in self.hits.items()}
 
     def false_detections(self) -> tuple[FalseDetection, ...]:
         found = []
-        for place, claim in enumerate(self.counted.tolist()):
+        for place, scored in enumerate(self.counted.tolist()):
             own, own_iou, other_iou = self.own[place], self.own_iou[place], self.other_iou[place]
             fits = own_iou > self.min_iou
-            if claim in self.hit_by or (fits and self.objects.ignore[own]):
+            if scored in self.hit_by or (fits and self.objects.ignore[own]):
                 continue
-            about: tuple[Fault, int | None, float] = (Fault.BACKGROUND, None, max(own_iou, other_iou))
+            about: tuple[FalseDetectionKind, int | None, float] = (
+                FalseDetectionKind.BACKGROUND,
+                None,
+                max(own_iou, other_iou),
+            )
             if fits:
-                about = (Fault.DUPLICATE, own, own_iou)
+                about = (FalseDetectionKind.DUPLICATE, own, own_iou)
             elif other_iou >= LOW_OVERLAP and other_iou > own_iou:
-                about = (Fault.CONFUSION, self.other[place], other_iou)
+                about = (FalseDetectionKind.CONFUSION, self.other[place], other_iou)
             elif own_iou >= LOW_OVERLAP:
-                about = (Fault.LOCALISATION, own, own_iou)
-            label, score = int(self.labels[claim]), float(self.scores[claim])
-            found.append(FalseDetection(label, score, as_box(self.refined[claim]), *about))
+                about = (FalseDetectionKind.LOCALISATION, own, own_iou)
+            label, score = int(self.labels[scored]), float(self.scores[scored])
+            found.append(FalseDetection(label, score, as_box(self.refined[scored]), *about))
         return tuple(found)
 
-    def claim(self, row: int, box: Tensor) -> Claim:
-        """Claim `row` beside an object's box (1, 4)."""
+    def scored(self, row: int, box: Tensor) -> ScoredBox:
+        """ScoredBox `row` beside an object's box (1, 4)."""
         region = row // self.num_classes
         scores, background = self.regions.scores[region], self.regions.background
         winner, winner_score = int(scores.argmax()), float(scores.max())
         nothing = None if background is None else float(background[region])
         is_nothing = winner_score < 0.5 if nothing is None else nothing > winner_score  # 0.5: an SVM is undecided
         proposal = self.regions.proposals[region]
-        return Claim(
+        return ScoredBox(
             int(self.labels[row]),
             float(self.scores[row]),
             as_box(self.refined[row]),
             float(overlap(self.refined[row : row + 1], box)),
-            Near(as_box(proposal), float(overlap(proposal[None], box))),
+            NearestBox(as_box(proposal), float(overlap(proposal[None], box))),
             None if is_nothing else winner,
             nothing if is_nothing and nothing is not None else winner_score,
             int(self.place[row]) + 1 if self.place[row] >= 0 else None,
         )
 
     def suppressor(self, row: int) -> tuple[int, float]:
-        """The survivor that took claim `row` out, and their overlap as NMS saw it."""
+        """The survivor that took scored `row` out, and their overlap as NMS saw it."""
         better = self.survivors[
             (self.labels[self.survivors] == self.labels[row]) & (self.scores[self.survivors] >= self.scores[row])
         ]
@@ -128,37 +133,41 @@ class _Flow:
         return int(better[first]), float(ious[first])
 
 
-def _judge(flow: _Flow, row: int) -> Verdict:
+def _judge(flow: _Flow, row: int) -> Diagnosis:
     label, box = int(flow.objects.labels[row]), flow.objects.boxes[row : row + 1]
     regions = flow.regions
     candidates = regions.candidates
     anchor = None if candidates is None else _nearest(candidates.anchors, box)
-    verdict = Verdict(row, label, as_box(box[0]), Step.FOUND, anchor, _nearest(regions.proposals, box))
+    diagnosis = Diagnosis(row, label, as_box(box[0]), Step.FOUND, anchor, _nearest(regions.proposals, box))
     if row in flow.hits:
-        return replace(verdict, claim=flow.claim(flow.hits[row], box))
-    step, claim = _furthest(flow, label, box)
-    verdict = replace(verdict, step=step)
-    if claim is None:
+        return replace(diagnosis, scored=flow.scored(flow.hits[row], box))
+    step, scored = _furthest(flow, label, box)
+    diagnosis = replace(diagnosis, step=step)
+    if scored is None:
         candidate = None if candidates is None else _candidate(candidates, box, flow.min_iou)
-        return replace(verdict, candidate=candidate)
-    made = flow.claim(claim, box)
+        return replace(diagnosis, candidate=candidate)
+    made = flow.scored(scored, box)
     if step is Step.SUPPRESSED:
-        rival, iou = flow.suppressor(claim)
+        rival, iou = flow.suppressor(scored)
         return replace(
-            verdict, claim=made, rival=flow.claim(rival, box), rival_overlap=iou, other=flow.hit_by.get(rival)
+            diagnosis,
+            scored=made,
+            rival=flow.scored(rival, box),
+            rival_overlap=iou,
+            other=flow.hit_by.get(rival),
         )
     if step is Step.BADLY_REFINED:
-        return replace(verdict, claim=made, other=_other_that_fits(flow, claim, label))
-    if step is Step.NOT_COUNTED and claim in (counted := flow.counted.tolist()):
-        other = flow.own[counted.index(claim)]
+        return replace(diagnosis, scored=made, other=_other_that_fits(flow, scored, label))
+    if step is Step.NOT_COUNTED and scored in (counted := flow.counted.tolist()):
+        other = flow.own[counted.index(scored)]
         rival_row = flow.hits.get(other)  # None: the other is an ignored object
-        hit = None if rival_row is None else flow.claim(rival_row, box)
-        return replace(verdict, claim=made, rival=hit, other=other)
-    return replace(verdict, claim=made)
+        hit = None if rival_row is None else flow.scored(rival_row, box)
+        return replace(diagnosis, scored=made, rival=hit, other=other)
+    return replace(diagnosis, scored=made)
 
 
 def _furthest(flow: _Flow, label: int, box: Tensor) -> tuple[Step, int | None]:
-    """The last step that a claim for the object came to, and the claim."""
+    """The last step that a scored box for the object came to, and the scored box."""
     rows = torch.arange(len(flow.regions.proposals)) * flow.num_classes + label
     scores, place = flow.scores[rows], flow.place[rows]
     fits, near = overlap(flow.refined[rows], box)[:, 0], overlap(flow.regions.proposals, box)[:, 0]
@@ -178,9 +187,9 @@ def _furthest(flow: _Flow, label: int, box: Tensor) -> tuple[Step, int | None]:
     return Step.NO_PROPOSAL, None
 
 
-def _other_that_fits(flow: _Flow, claim: int, label: int) -> int | None:
-    """The other object of the class that the claim's box fits."""
-    ious = overlap(flow.refined[claim : claim + 1], flow.objects.boxes)[0]
+def _other_that_fits(flow: _Flow, scored: int, label: int) -> int | None:
+    """The other object of the class that the scored box's box fits."""
+    ious = overlap(flow.refined[scored : scored + 1], flow.objects.boxes)[0]
     ious = torch.where(flow.objects.labels == label, ious, 0.0)
     return int(ious.argmax()) if float(ious.max()) > flow.min_iou else None
 
@@ -190,7 +199,7 @@ def _candidate(candidates: Candidates, box: Tensor, min_iou: float) -> Candidate
     ious = overlap(candidates.boxes, box)[:, 0]
     fits = ious >= min_iou
     if bool(fits.any()):
-        furthest = fits & (candidates.fates == candidates.fates[fits].max())
+        furthest = fits & (candidates.outcomes == candidates.outcomes[fits].max())
         row = int(torch.where(furthest, candidates.logits, -torch.inf).argmax())
     else:
         row = int(ious.argmax())
@@ -200,16 +209,16 @@ def _candidate(candidates: Candidates, box: Tensor, min_iou: float) -> Candidate
         float(ious[row]),
         float(logit.sigmoid()),
         int((candidates.logits > logit).sum()) + 1,
-        Fate(int(candidates.fates[row])),
+        Outcome(int(candidates.outcomes[row])),
         len(ious),
     )
 
 
-def _nearest(boxes: Tensor, box: Tensor) -> Near | None:
+def _nearest(boxes: Tensor, box: Tensor) -> NearestBox | None:
     if len(boxes) == 0:
         return None
     ious = overlap(boxes, box)[:, 0]
-    return Near(as_box(boxes[int(ious.argmax())]), float(ious.max()))
+    return NearestBox(as_box(boxes[int(ious.argmax())]), float(ious.max()))
 
 
 def overlap(boxes: Tensor, others: Tensor) -> Tensor:

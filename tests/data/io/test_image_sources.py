@@ -1,4 +1,4 @@
-"""All that stands for a picture, and that the same picture is the same array in every form."""
+"""All that stands for an image, and that the same image is the same array in every form."""
 
 import io
 from functools import partial
@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from detkit.data.io.image_sources import images_below, is_address, is_one, listed, open_image, pixels_of
 from detkit.data.io.images import ImageError
-from detkit.data.io.pictures import is_address, is_one, listed, open_picture, pictures_below, pixels_of
 
 PIXELS = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("b.png", "a.png", "deep/er/c.PNG"):
         Image.fromarray(PIXELS).save(tmp_path / name)
     for name in ("notes.txt", "._b.png"):
-        (tmp_path / name).write_text("no picture")
+        (tmp_path / name).write_text("no image")
     return tmp_path
 
 
@@ -44,25 +44,25 @@ def encoded(pixels: np.ndarray = PIXELS) -> bytes:
         (encoded(), "bytes"),
     ],
 )
-def test_every_form_in_memory_is_the_same_picture(form: object, name: str) -> None:
-    picture = open_picture(form)
-    assert picture.name == name and picture.size == (5, 4)
-    np.testing.assert_array_equal(picture.pixels, PIXELS)
-    np.testing.assert_array_equal(pixels_of(picture.origin), PIXELS)
+def test_every_form_in_memory_is_the_same_image(form: object, name: str) -> None:
+    image = open_image(form)
+    assert image.name == name and image.size == (5, 4)
+    np.testing.assert_array_equal(image.pixels, PIXELS)
+    np.testing.assert_array_equal(pixels_of(image.origin), PIXELS)
 
 
-def test_a_file_by_its_path_and_a_grey_picture(folder: Path) -> None:
+def test_a_file_by_its_path_and_a_grey_image(folder: Path) -> None:
     for path in (folder / "a.png", str(folder / "a.png")):
-        picture = open_picture(path)
-        assert (picture.name, picture.origin) == (str(path), Path(path))
-        np.testing.assert_array_equal(picture.pixels, PIXELS)
-        np.testing.assert_array_equal(pixels_of(picture.origin), PIXELS)
+        image = open_image(path)
+        assert (image.name, image.origin) == (str(path), Path(path))
+        np.testing.assert_array_equal(image.pixels, PIXELS)
+        np.testing.assert_array_equal(pixels_of(image.origin), PIXELS)
     grey = PIXELS[..., 0]
     for form in (grey, Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 256), encoded(grey)):
-        np.testing.assert_array_equal(open_picture(form).pixels, np.dstack([grey] * 3))
+        np.testing.assert_array_equal(open_image(form).pixels, np.dstack([grey] * 3))
 
 
-def test_a_picture_by_its_address(folder: Path) -> None:
+def test_a_image_by_its_address(folder: Path) -> None:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: object) -> None:
             pass
@@ -70,12 +70,12 @@ def test_a_picture_by_its_address(folder: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
         Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        picture = open_picture(f"{address}/a.png")
+        image = open_image(f"{address}/a.png")
         with pytest.raises(ImageError, match=f"^{address}/notes.txt: is not an image"):
-            open_picture(f"{address}/notes.txt")
+            open_image(f"{address}/notes.txt")
         server.shutdown()
-    assert picture.name == f"{address}/a.png"
-    np.testing.assert_array_equal(pixels_of(picture.origin), PIXELS)  # without the server
+    assert image.name == f"{address}/a.png"
+    np.testing.assert_array_equal(pixels_of(image.origin), PIXELS)  # without the server
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_a_picture_by_its_address(folder: Path) -> None:
         (np.zeros((2, 8, 8, 3), np.uint8), r"array \(2, 8, 8, 3\)"),
         (np.zeros(8, np.uint8), r"array \(8,\)"),
         (np.zeros((8, 8, 3), np.float32), "float32: expected"),
-        (np.zeros((0, 8, 3), np.uint8), "array: a picture of 0 x 8 px"),
+        (np.zeros((0, 8, 3), np.uint8), "array: an image of 0 x 8 px"),
         (torch.zeros(8, 8, 3, dtype=torch.uint8), r"tensor \(8, 8, 3\).*expected \(3, H, W\)"),
         (torch.zeros(3, 8, 8), "float32: expected"),
-        (torch.zeros(3, 8, 0, dtype=torch.uint8), "tensor: a picture of 8 x 0 px"),
+        (torch.zeros(3, 8, 0, dtype=torch.uint8), "tensor: an image of 8 x 0 px"),
         (b"", "^bytes: the file is empty"),
-        (b"no picture", "^bytes: is not an image"),
+        (b"no image", "^bytes: is not an image"),
         (encoded()[:50], "^bytes: "),
         (Image.fromarray(np.zeros((4, 4), np.float32)), "PIL image of mode 'F'"),
         (Image.open(io.BytesIO(encoded()[:50])), "^PIL image: cannot be decoded"),
@@ -101,9 +101,9 @@ def test_a_picture_by_its_address(folder: Path) -> None:
         ([PIXELS], "^list: expected a path"),
     ],
 )
-def test_what_is_no_picture(form: object, message: str) -> None:
+def test_what_is_no_image(form: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        open_picture(form)
+        open_image(form)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_one_or_many(folder: Path) -> None:
 
 def test_folders_are_listed_by_name_wherever_they_stand(folder: Path) -> None:
     inside = [folder / "a.png", folder / "b.png", folder / "deep/er/c.PNG"]
-    assert pictures_below(folder) == listed(folder) == listed([str(folder)]) == inside
+    assert images_below(folder) == listed(folder) == listed([str(folder)]) == inside
     assert listed((PIXELS, folder / "deep", "x.jpg")) == [PIXELS, inside[2], "x.jpg"]
     assert listed(None) == [None] and listed([]) == []
-    with pytest.raises(ValueError, match="no pictures in this folder"):
+    with pytest.raises(ValueError, match="no images in this folder"):
         (folder / "empty").mkdir()
         listed(folder / "empty")
 
@@ -145,5 +145,5 @@ def test_a_generator_is_read_as_it_is_needed() -> None:
         while True:
             yield PIXELS
 
-    pictures = listed(endless())
-    assert [next(pictures) is PIXELS for _ in range(3)] == [True] * 3
+    images = listed(endless())
+    assert [next(images) is PIXELS for _ in range(3)] == [True] * 3

@@ -1,4 +1,4 @@
-"""What a detector can be asked to look at: files, folders, web addresses and pictures in memory, as RGB arrays."""
+"""What a detector can be asked to look at: files, folders, web addresses and images in memory, as RGB arrays."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from detkit.data.io.images import SUFFIXES, ImageError, read_image
 from detkit.structures import Size
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
-Picture = str | Path | bytes | Image.Image | NDArray[np.uint8] | Tensor  # of one picture; a folder is many
+ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | Tensor  # of one image; a folder is many
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _WEB = ("http", "https")
@@ -28,7 +28,7 @@ _TAKEN = (
 
 
 @dataclass(frozen=True, eq=False)
-class OpenPicture:
+class OpenImage:
     name: str  # its path or address, or what kind of object it was
     origin: Path | bytes | Pixels  # what its pixels can be had from again
     pixels: Pixels
@@ -39,20 +39,20 @@ class OpenPicture:
         return height, width
 
 
-def open_picture(source: Picture) -> OpenPicture:
-    """Decode, or fetch and decode, one picture.
+def open_image(source: ImageSource) -> OpenImage:
+    """Decode, or fetch and decode, one image.
 
     A file is turned by its EXIF orientation, as viewers do; a PIL image is taken as it is in memory.
-    Raises ValueError, which starts with the picture's name, for what is no picture.
+    Raises ValueError, which starts with the image's name, for what is no image.
     """
     match source:
         case str() if is_address(source):
             data = fetch(source)
-            return OpenPicture(source, data, _decode(data, source))
+            return OpenImage(source, data, _decode(data, source))
         case str() | Path():
-            return OpenPicture(str(source), Path(source), read_image(Path(source)))
+            return OpenImage(str(source), Path(source), read_image(Path(source)))
         case bytes():
-            return OpenPicture("bytes", source, _decode(source, "bytes"))
+            return OpenImage("bytes", source, _decode(source, "bytes"))
         case Image.Image():
             return _in_memory(_from_pil(source), "PIL image")
         case np.ndarray():
@@ -70,7 +70,7 @@ def open_picture(source: Picture) -> OpenPicture:
 
 
 def pixels_of(origin: Path | bytes | Pixels) -> Pixels:
-    """The pixels of an opened picture once more. Raises ValueError where its file is gone."""
+    """The pixels of an opened image once more. Raises ValueError where its file is gone."""
     match origin:
         case Path():
             return read_image(origin)
@@ -88,8 +88,8 @@ def is_address(text: str) -> bool:
     return scheme is not None
 
 
-def is_one(sources: Picture | Iterable[Picture]) -> bool:
-    """Whether this stands for one picture (or for none at all), and not for many, as a folder or a list does."""
+def is_one(sources: ImageSource | Iterable[ImageSource]) -> bool:
+    """Whether this stands for one image (or for none at all), and not for many, as a folder or a list does."""
     match sources:
         case str():
             return is_address(sources) or not Path(sources).is_dir()
@@ -101,41 +101,41 @@ def is_one(sources: Picture | Iterable[Picture]) -> bool:
             return not isinstance(sources, Iterable)
 
 
-def listed(sources: Picture | Iterable[Picture]) -> Iterable[Picture]:
-    """Every picture once, those of folders in the order of their names: a list, but of a generator another one."""
+def listed(sources: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+    """Every image once, those of folders in the order of their names: a list, but of a generator another one."""
     if is_one(sources):
         return [sources]  # type: ignore[list-item]
     if isinstance(sources, str | Path):
-        return pictures_below(Path(sources))
+        return images_below(Path(sources))
     assert isinstance(sources, Iterable) and not isinstance(sources, bytes | Tensor)
     each = _each(sources)
     return list(each) if isinstance(sources, Sequence) else each
 
 
-def _each(sources: Iterable[Picture]) -> Iterator[Picture]:
+def _each(sources: Iterable[ImageSource]) -> Iterator[ImageSource]:
     for source in sources:
         if isinstance(source, str | Path) and not is_one(source):
-            yield from pictures_below(Path(source))
+            yield from images_below(Path(source))
         else:
             yield source
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """The picture files in a folder and in those within it, in the order of their names; hidden ones are left out.
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and in those within it, in the order of their names; hidden ones are left out.
 
     Raises ValueError where there are none.
     """
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not found:
-        raise ValueError(f"{folder}: no pictures in this folder ({', '.join(sorted(SUFFIXES))})")
+        raise ValueError(f"{folder}: no images in this folder ({', '.join(sorted(SUFFIXES))})")
     return found
 
 
-def _in_memory(pixels: Pixels, name: str) -> OpenPicture:
+def _in_memory(pixels: Pixels, name: str) -> OpenImage:
     height, width = pixels.shape[:2]
     if not height or not width:
-        raise ValueError(f"{name}: a picture of {height} x {width} px")
-    return OpenPicture(name, pixels, pixels)
+        raise ValueError(f"{name}: an image of {height} x {width} px")
+    return OpenImage(name, pixels, pixels)
 
 
 def _decode(data: bytes, name: str) -> Pixels:
