@@ -17,7 +17,7 @@ from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
 from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
 from detkit.data.pipeline.loader import collate
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.transforms import Resize, as_tensor
 from detkit.detectors.test_time import TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
@@ -106,9 +106,7 @@ class Predictor:
 
     def sample(self, image: OpenImage, clock: Clock = no_clock) -> Sample:
         """The image with what the detector starts from; an RPN starts from the image alone."""
-        # Copied only where torch could not share it: an array that is read-only, or runs backwards.
-        pixels = np.require(image.pixels, requirements=["C", "W"])
-        sample = Sample(image.name, torch.from_numpy(pixels).permute(2, 0, 1), image.size)
+        sample = Sample(image.name, as_tensor(image.pixels), image.size)
         model = self.config.model
         if isinstance(model, FasterRCNN):
             return sample
@@ -119,7 +117,7 @@ class Predictor:
             )
         with clock("proposals"):
             _, propose = build_proposer(model.proposals)
-            boxes, _ = propose(pixels)
+            boxes, _ = propose(image.pixels)
         return replace(sample, proposals=torch.from_numpy(boxes[: model.proposals.count]))
 
 

@@ -14,7 +14,7 @@ from detkit.config.data import ShapesData
 def test_a_batch_that_cannot_be_shared_out(tiny_config: Config) -> None:
     dataset = build_dataset(tiny_config.data, ["train"])
     build_batches(tiny_config, dataset, Shard(0, 2))
-    for part in (Shard(0, 3), SplitPart(0, 2, accumulate=2)):
+    for part in (Shard(0, 3), Shard(0, 2, accumulate=2)):
         with pytest.raises(ValueError, match=r"train\.batch_size 2 cannot be shared by"):
             build_batches(tiny_config, dataset, part)
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from detkit.commands.convert_data import convert
-from detkit.data.formats.forms import Form, Kind, find_form, open_form
+from detkit.config.data import FormName
+from detkit.data.formats.forms import Form, find_form, open_form
 from detkit.data.formats.listed import ListedDataset
 
 HEIGHT, WIDTH = 30, 40
@@ -53,7 +54,7 @@ def make_coco(root: Path) -> Form:
     return find_form(root)
 
 
-def to(form: Form, kind: Kind, out: Path, link: bool = False) -> tuple[Form, tuple[str, ...]]:
+def to(form: Form, kind: FormName, out: Path, link: bool = False) -> tuple[Form, tuple[str, ...]]:
     told = convert(form, kind, out, None, link, lambda warning: None)
     return find_form(out, kind), told
 

@@ -126,5 +126,15 @@ def _to_array(sample: Sample) -> NDArray[np.uint8]:
 
 
 def _changed(sample: Sample, image: NDArray[np.uint8], target: Target | None, proposals: torch.Tensor | None) -> Sample:
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    tensor = as_tensor(image)
     return Sample(sample.image_id, tensor, sample.original_size, target, proposals)
+
+
+def as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """(H, W, 3) as (3, H, W), copied only where torch cannot share it: read-only, or running backwards.
+
+    numpy counts an array of one row as contiguous even where its rows run backwards; torch refuses it all the same.
+    """
+    runs_backwards = min(pixels.strides) < 0
+    shared = pixels.copy() if runs_backwards else np.require(pixels, requirements=["C", "W"])
+    return torch.from_numpy(shared).permute(2, 0, 1)

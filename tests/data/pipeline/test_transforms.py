@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
+from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform, as_tensor
 from detkit.structures import Sample, Target
 
 SEEDS = range(30)
@@ -247,3 +247,10 @@ def test_images_without_proposals_have_none_and_no_proposals_stay_none() -> None
 def test_a_resize_of_none_leaves_the_image_as_it_is() -> None:
     sample = sample_of(10, 12, [[1, 1, 5, 5]])
     assert Resize(None, 5)(sample) is sample
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 4, 3), (4, 1, 3), (3, 4, 3)])
+def test_pixels_that_run_backwards_become_a_tensor(shape: tuple[int, int, int]) -> None:
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    for seen in (pixels, pixels[::-1], pixels[:, ::-1], pixels[::-1, ::-1], pixels[..., ::-1]):
+        assert torch.equal(as_tensor(seen), torch.tensor(seen.tolist(), dtype=torch.uint8).permute(2, 0, 1))
