@@ -20,7 +20,7 @@ from detkit.config.loading import ConfigError, load_config
 REPOSITORY = Path(__file__).parent.parent
 DOCS = REPOSITORY / "docs"
 README = REPOSITORY / "README.md"
-PAGES = [README, REPOSITORY / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted(DOCS.rglob("*.md")), *sorted(REPOSITORY.glob("findings/*.md"))]
 FIGURES = sorted(DOCS.rglob("*.svg"))
 EXTENDING = DOCS / "extending.md"
 
@@ -30,6 +30,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 CONFIG = re.compile(r"\bconfigs/[\w/.-]+\.yaml")
 TOOL = re.compile(r"^(?:\S*/)?tools/(\w+)\.py$")
+BEFORE_A_COMMAND = ("--", "|", "&&", ";", "$")  # where `detkit` is a command and no argument, beside the start of a line
+WITHOUT_TOOL = ("configs", "doctor", "completion")  # commands that have no script in tools/
 SETTING = re.compile(r"^(?:data|model|train)(?:\.\w+)+=")
 KEY = re.compile(r"^(?:data|model|train)(?:\.\w+)+$")
 FILE_ENDINGS = (".pt", ".yaml", ".csv")  # model.pt is no key
@@ -49,9 +51,9 @@ over_pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 @dataclass(frozen=True)
 class Command:
-    """A line of shell that calls a tool."""
+    """A line of shell that calls a tool: `detkit check-data ...` or `tools/check_data.py ...`."""
 
-    tool: str
+    tool: str  # the name of its module: check_data
     arguments: tuple[str, ...]
 
     @property
@@ -64,9 +66,17 @@ class Command:
 
     @property
     def config(self) -> Path | None:
-        """The config it names, unless the shell is to put it together."""
+        """The file of the config it names, by its path or its name, unless the shell is to put it together."""
+        if self.tool in WITHOUT_TOOL:
+            return None
         named = [argument for argument in self.arguments if argument.endswith(".yaml") and "$" not in argument]
-        return REPOSITORY / named[0] if named else None
+        if named:
+            return REPOSITORY / named[0]
+        if self.tool not in ("train", "pretrain") or not self.arguments:
+            return None
+        first = self.arguments[0]
+        is_name = re.fullmatch(r"[a-z_0-9/]+", first) is not None
+        return REPOSITORY / "configs" / f"{first}.yaml" if is_name else None
 
 
 def prose(page: Path) -> str:
@@ -78,7 +88,7 @@ def shell_lines(page: Path) -> list[str]:
     text = page.read_text()
     blocks = "".join(body for kind, body in BLOCK.findall(text) if kind in ("sh", "bash", ""))
     indented = "\n".join(re.findall(r"^    (python .+)$", prose(page), re.MULTILINE))
-    spans = [span for span in SPAN.findall(prose(page)) if "tools/" in span and " " in span]
+    spans = [span for span in SPAN.findall(prose(page)) if re.match(r"detkit \w|.*tools/.* ", span)]
     return [*(blocks + indented).replace("\\\n", " ").splitlines(), *spans]
 
 
@@ -89,11 +99,21 @@ def commands(page: Path) -> list[Command]:
             words = shlex.split(line, comments=True)
         except ValueError:  # a sentence with an apostrophe
             continue
-        places = [i for i, word in enumerate(words) if TOOL.match(word)]
-        for place, end in zip(places, [*places, len(words)][1:], strict=True):
-            tool = TOOL.match(words[place])
-            assert tool is not None
-            found.append(Command(tool[1], tuple(word.rstrip(";") for word in words[place + 1 : end])))
+        starts = called(words)
+        ends = [*(start for _, start in starts[1:]), len(words)] if starts else []
+        for (tool, start), end in zip(starts, ends, strict=True):
+            found.append(Command(tool, tuple(word.rstrip(";") for word in words[start:end])))
+    return found
+
+
+def called(words: list[str]) -> list[tuple[str, int]]:
+    """The tools that a line calls, each with the place of its first argument."""
+    found = []
+    for i, (before, word, after) in enumerate(zip(["--", *words], words, [*words[1:], ""], strict=False)):
+        if script := TOOL.match(word):
+            found.append((script[1], i + 1))
+        elif word == "detkit" and before in BEFORE_A_COMMAND and re.match("[a-z]", after):
+            found.append((after.replace("-", "_"), i + 2))
     return found
 
 
@@ -164,11 +184,22 @@ def test_options_in_commands_are_options_of_the_tool() -> None:
 @cache
 def options(tool: str) -> set[str]:
     """Those that the tool's source adds: showing its help would import all that it works with."""
-    source = ast.parse((REPOSITORY / "tools" / f"{tool}.py").read_text())
-    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call)]
+    files = [path for path in sources(tool) if path.is_file()]
+    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]
     words = [word.value for call in added for word in call.args if isinstance(word, ast.Constant)]
     return {"--help", *(word for word in words if str(word).startswith("--"))}
+
+
+def sources(tool: str) -> list[Path]:
+    """Where its arguments may stand."""
+    return [REPOSITORY / "detkit" / "cli" / f"{tool}.py", REPOSITORY / "tools" / f"{tool}.py"]
+
+
+@over_pages
+def test_commands_are_there(page: Path) -> None:
+    for command in commands(page):
+        assert command.tool in WITHOUT_TOOL or any(path.is_file() for path in sources(command.tool)), command
 
 
 def complaint(base: str, settings: list[str]) -> str:
