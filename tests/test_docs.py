@@ -4,6 +4,7 @@ import ast
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -30,7 +31,13 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 CONFIG = re.compile(r"\bconfigs/[\w/.-]+\.yaml")
 TOOL = re.compile(r"^(?:\S*/)?tools/(\w+)\.py$")
-BEFORE_A_COMMAND = ("--", "|", "&&", ";", "$")  # where `detkit` is a command and no argument, beside the start of a line
+BEFORE_A_COMMAND = (
+    "--",
+    "|",
+    "&&",
+    ";",
+    "$",
+)  # where `detkit` is a command and no argument, beside the start of a line
 WITHOUT_TOOL = ("configs", "doctor", "completion")  # commands that have no script in tools/
 SETTING = re.compile(r"^(?:data|model|train)(?:\.\w+)+=")
 KEY = re.compile(r"^(?:data|model|train)(?:\.\w+)+$")
@@ -142,7 +149,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @over_pages
 def test_named_configs_and_scripts_are_there(page: Path) -> None:
     text = page.read_text()
-    for name in [*CONFIG.findall(text), *re.findall(r"\b(?:tools|docs)/[\w/]+\.py", text)]:
+    for name in [*CONFIG.findall(text), *re.findall(r"(?<![\w/])(?:tools|docs)/[\w/]+\.py", text)]:
         assert (REPOSITORY / name).is_file(), name
 
 
@@ -157,6 +164,26 @@ def test_names_of_code_are_defined_in_the_file_beside_them(page: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     index = {(DOCS / link.partition("#")[0]).resolve() for link in LINK.findall((DOCS / "README.md").read_text())}
     assert [name_of(page) for page in PAGES if page not in index and page not in (README, DOCS / "README.md")] == []
+
+
+def test_the_defences_named_are_held_by_tests_that_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (REPOSITORY / "SECURITY.md").read_text())
+    assert len(named) > 20
+    for path, name in named:
+        assert re.search(rf"^def {name}\(", (REPOSITORY / path).read_text(), re.MULTILINE), (path, name)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all((tmp_path / f"{name}.html").is_file() for name in ("index", "reference", "contributing", "security"))
+    for page in tmp_path.rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)", page.read_text()
+        )
+        assert loaded == [], page
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=name_of)
