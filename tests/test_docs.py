@@ -38,7 +38,6 @@ BEFORE_A_COMMAND = (
     ";",
     "$",
 )  # where `detkit` is a command and no argument, beside the start of a line
-WITHOUT_TOOL = ("configs", "doctor", "completion")  # commands that have no script in tools/
 SETTING = re.compile(r"^(?:data|model|train)(?:\.\w+)+=")
 KEY = re.compile(r"^(?:data|model|train)(?:\.\w+)+$")
 FILE_ENDINGS = (".pt", ".yaml", ".csv")  # model.pt is no key
@@ -74,7 +73,7 @@ class Command:
     @property
     def config(self) -> Path | None:
         """The file of the config it names, by its path or its name, unless the shell is to put it together."""
-        if self.tool in WITHOUT_TOOL:
+        if self.tool == "configs":  # prints one: what is named may be the file it goes to
             return None
         named = [argument for argument in self.arguments if argument.endswith(".yaml") and "$" not in argument]
         if named:
@@ -210,23 +209,22 @@ def test_options_in_commands_are_options_of_the_tool() -> None:
 
 @cache
 def options(tool: str) -> set[str]:
-    """Those that the tool's source adds: showing its help would import all that it works with."""
-    files = [path for path in sources(tool) if path.is_file()]
-    calls = [node for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    """Those that the command's source adds: its name is that of its module."""
+    source = ast.parse(source_of(tool).read_text())
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call)]
     added = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]
     words = [word.value for call in added for word in call.args if isinstance(word, ast.Constant)]
     return {"--help", *(word for word in words if str(word).startswith("--"))}
 
 
-def sources(tool: str) -> list[Path]:
-    """Where its arguments may stand."""
-    return [REPOSITORY / "detkit" / "cli" / f"{tool}.py", REPOSITORY / "tools" / f"{tool}.py"]
+def source_of(tool: str) -> Path:
+    return REPOSITORY / "detkit" / "cli" / f"{tool}.py"
 
 
 @over_pages
 def test_commands_are_there(page: Path) -> None:
     for command in commands(page):
-        assert command.tool in WITHOUT_TOOL or any(path.is_file() for path in sources(command.tool)), command
+        assert source_of(command.tool).is_file(), command
 
 
 def complaint(base: str, settings: list[str]) -> str:
