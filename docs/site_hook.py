@@ -1,9 +1,10 @@
-"""What the site (mkdocs.yml) needs beside docs/: pages from elsewhere in the repository, and links that lead there."""
+"""What the site (mkdocs.yml) needs beside docs/: pages from elsewhere in the repository, links to them, plain < and >."""
 
 import re
 from pathlib import Path
 from posixpath import relpath
 
+from markdown import Extension, Markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -18,6 +19,19 @@ PAGES = {  # in the repository: in the site
 }
 CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+
+
+class PlainAngles(Extension):
+    """What looks like a tag is text: docstrings write runs/<config>."""
+
+    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802  (its name in Markdown)
+        md.preprocessors.deregister("html_block")
+        md.inlinePatterns.deregister("html")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    config.markdown_extensions.append(PlainAngles())
+    return config
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

@@ -178,6 +178,7 @@ def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path: P
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all((tmp_path / f"{name}.html").is_file() for name in ("index", "reference", "contributing", "security"))
+    assert "&lt;confidence&gt;" in (tmp_path / "reference.html").read_text()  # of a docstring: text, and no tag
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(
             r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)", page.read_text()
