@@ -1,4 +1,4 @@
-"""What the site (mkdocs.yml) needs beside docs/: pages from elsewhere in the repository, links to them, plain < and >."""
+"""What the site (mkdocs.yml) needs beside docs/: pages from elsewhere in the repository, links to them, plain tags."""
 
 import re
 from pathlib import Path

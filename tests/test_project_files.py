@@ -67,3 +67,14 @@ def test_bug_feature_and_question_have_a_form() -> None:
 
 def test_the_package_says_that_it_has_types() -> None:
     assert (REPOSITORY / "detkit" / "py.typed").read_bytes() == b""
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "findings").glob("*.sh")), ids=lambda path: path.stem)
+def test_a_finding_is_told_with_the_versions_it_runs(script: Path) -> None:
+    lines = (REPOSITORY / "findings" / "README.md").read_text().splitlines()
+    row = next(line for line in lines if f"({script.name})" in line)
+    told = re.findall(r"([\w-]+) (\d+(?:\.\d+)+)", row.split("|")[2].lower())
+    pinned = dict(re.findall(r"([\w-]+)==([\w.]+)", script.read_text()))
+    assert told
+    assert all(pinned[package].startswith(version) for package, version in told)
+    assert script.stat().st_mode & 0o111
