@@ -9,13 +9,14 @@ STAMP := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
 
 .DELETE_ON_ERROR:
-.PHONY: help setup same-python demo lineage test check clean
+.PHONY: help setup same-python demo lineage test check docs clean
 
 help:
 	@echo "make demo    train a small detector on the built-in shapes and score it"
 	@echo "make lineage train the whole family small on the built-in set, and compare them"
 	@echo "make test    run the checks and all tests"
 	@echo "make check   ruff, mypy --strict and the import floors"
+	@echo "make docs    build the pages of docs/ into build/site"
 	@echo "make setup   make $(VENV) with the versions of requirements.lock (the others do this by themselves)"
 	@echo "make clean   remove $(VENV) and the caches; runs/ and data/ stay"
 
@@ -55,6 +56,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

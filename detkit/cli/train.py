@@ -10,7 +10,7 @@ EXAMPLE = """examples:
   detkit train --data data/mine                      # a folder in the form of VOC, COCO or YOLO
   detkit train faster_rcnn_r50 --data data/mine train.steps=20000
   detkit train mine.yaml data.root=data/VOCdevkit train.precision=bf16
-  torchrun --nproc-per-node 8 -m -- detkit train faster_rcnn_r101 --run runs/eight_gpus
+  torchrun --nproc-per-node 8 --no-python -- detkit train faster_rcnn_r101 --run runs/eight_gpus
 
 The -- keeps torchrun from taking --run for an option of its own. `detkit configs` lists the names.
 A run goes on from its last checkpoint when the same command is given again."""
