@@ -1,7 +1,32 @@
-"""detkit: two-stage object detection, from a folder of images to a report."""
+"""detkit: two-stage object detection, from a folder of images to a report.
 
-from detkit.predictor import Predictor, load
-from detkit.results import Result
-from detkit.structures import Detections
+What is offered here is imported when it is first asked for: `import detkit` itself costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detkit.predictor import Predictor, load
+    from detkit.results import Result
+    from detkit.structures import Detections
 
 __all__ = ["Detections", "Predictor", "Result", "load"]
+
+
+_HOMES = {
+    "Detections": "detkit.structures",
+    "Predictor": "detkit.predictor",
+    "Result": "detkit.results",
+    "load": "detkit.predictor",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(_HOMES[name]).__dict__[name]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,50 +1,6 @@
-"""Write a data set in another form (PASCAL VOC, COCO or YOLO), and say what that form cannot hold."""
+"""`detkit convert-data`, from a checkout."""
 
-import argparse
-from dataclasses import replace
-from pathlib import Path
-
-from detkit.commands.convert_data import convert
-from detkit.data.faults import log_warning
-from detkit.data.formats.forms import find_form
-from detkit.runtime.console import run_tool
-
-KINDS = ("voc", "coco", "yolo")
-EXAMPLE = """examples:
-  python tools/convert_data.py data/bccd --to coco --out data/bccd_coco
-  python tools/convert_data.py data/mine --to yolo --out data/mine_yolo --link
-  python tools/convert_data.py data/mine --to voc --out data/mine_voc --split "all[:80%]" "all[80%:]"
-
-Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
-that holds anything else is refused. VOC has difficult and truncated, COCO crowd and the area of outlines, YOLO none."""
-
-
-def main() -> int:
-    arguments = parse_arguments()
-    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
-    form = find_form(arguments.source, arguments.form)
-    if arguments.split:
-        form = replace(form, splits=tuple(dict.fromkeys(arguments.split)))
-    else:
-        print(form.describe())
-    for line in convert(form, arguments.to, arguments.out, classes, arguments.link, log_warning):
-        print(line)
-    return 0
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, metavar="SRC", help="the folder of the data set")
-    parser.add_argument("--to", choices=KINDS, required=True, help="the form to write")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--from", dest="form", choices=KINDS, help="the form of SRC (default: found by its files)")
-    parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
-    parser.add_argument("--classes", metavar="A,B,C", help="their order (default: that of SRC)")
-    parser.add_argument("--link", action="store_true", help="hard-link images instead of copying them")
-    return parser.parse_args()
-
+from detkit.cli.main import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("convert-data")

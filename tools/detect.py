@@ -1,58 +1,6 @@
-"""Detect in images, videos and cameras: draws the detections and writes them as JSON."""
+"""`detkit detect`, from a checkout."""
 
-import argparse
-import sys
-from pathlib import Path
-
-from detkit import load
-from detkit.commands.detect import Rule, Summary, claim_folder, detect_inputs, find_inputs
-from detkit.runtime.console import INTERRUPTED, run_tool
-
-EXAMPLE = """examples:
-  python tools/detect.py runs/demo images/ street.jpg https://example.org/dog.jpg --out found
-  python tools/detect.py runs/demo traffic.mp4 --out found_traffic --min-score 0.7
-  python tools/detect.py runs/demo 0 --out camera     (camera 0, until Ctrl-C)"""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("weights", type=Path, help="a run folder, or a model.pt or .safetensors")
-    parser.add_argument(
-        "sources", nargs="+", help="images, folders of images, URLs of images, videos, numbers of cameras"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        help="folder for what is drawn and detections.json: a new one, or the same again",
-    )
-    parser.add_argument("--min-score", type=float, default=0.5, help="least score of a detection (default 0.5)")
-    parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU where there is one)")
-    parser.add_argument("--batch-size", type=int, default=4, help="images or frames at once (default 4)")
-    parser.add_argument("--json-only", action="store_true", help="draw nothing")
-    arguments = parser.parse_args()
-    if not 0 <= arguments.min_score <= 1 or arguments.batch_size < 1:
-        parser.error("--min-score is from 0 to 1, and --batch-size at least 1")
-    inputs = find_inputs(arguments.sources, arguments.out)
-    predictor = load(arguments.weights, arguments.device)
-    claim_folder(arguments.out, inputs)
-    rule = Rule(arguments.min_score, arguments.batch_size, draw=not arguments.json_only)
-    return tell(detect_inputs(predictor, inputs, arguments.out, rule), arguments.out)
-
-
-def tell(summary: Summary, out: Path) -> int:
-    """Print what was done, and return the exit status."""
-    frames = f" and {summary.frames} frames of videos" if summary.frames else ""
-    print(f"{summary.detections} detections in {summary.images} images{frames}: {out}")
-    for reason in summary.failed:
-        print(f"left out: {reason}", file=sys.stderr)
-    if summary.interrupted:
-        print("interrupted: what was found until then is written", file=sys.stderr)
-        return INTERRUPTED
-    return 1 if summary.failed else 0
-
+from detkit.cli.main import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("detect")

@@ -1,47 +1,6 @@
-"""Make the proposals of a split of a data set, on all cores; the same command goes on where it was stopped."""
+"""`detkit make-proposals`, from a checkout."""
 
-import argparse
-from pathlib import Path
-
-from detkit.data.formats.forms import find_form, open_form
-from detkit.recipes.proposals import METHODS, make_split, score_recall
-from detkit.runtime.console import run_tool
-
-EXAMPLE = """examples:
-  python tools/make_proposals.py --method selective_search --data data/VOCdevkit --split VOC2007/test --recall
-  python tools/make_proposals.py --method selective_search_quality --data data/mine --split train --out mine.sqlite
-  python tools/make_proposals.py --method edge_boxes --forest model.yml.gz --data data/mine --split train
-  python tools/make_proposals.py --method rpn --weights runs/faster_rcnn_r101 --data data/mine --split test
-
-A detector takes such files with model.proposals.kind=files; tools/train.py makes those of the first three methods by
-itself. The format is SQLite; detkit/data/pipeline/proposal_file.py states it."""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="root of a data set in the form of VOC, COCO or YOLO")
-    parser.add_argument("--split", required=True, help="such as test, VOC2007/test or val2017")
-    parser.add_argument(
-        "--out", type=Path, help="file to write (default: data/proposals/<data>_<split>.<source>.sqlite)"
-    )
-    parser.add_argument("--weights", type=Path, help="a run with an RPN, for --method rpn")
-    parser.add_argument("--forest", type=Path, help="structured-forest edge model, for --method edge_boxes")
-    parser.add_argument("--recall", action="store_true", help="score them against the annotations, with figures")
-    arguments = parser.parse_args()
-    dataset = open_form(find_form(arguments.data), [arguments.split], None)
-    file = make_split(
-        arguments.method, dataset, arguments.data, arguments.split, arguments.out, arguments.weights, arguments.forest
-    )
-    seconds = file.seconds()
-    mean = sum(seconds[image_id] for image_id in dataset.image_ids) / max(len(dataset), 1)
-    print(f"{file.path}: proposals of {len(dataset)} images ({file.source}), {mean:.3f} s of one core an image")
-    if arguments.recall:
-        print(score_recall(file, dataset))
-    return 0
-
+from detkit.cli.main import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("make-proposals")

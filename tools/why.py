@@ -1,51 +1,6 @@
-"""Why were objects of an image missed? Follows each through the detector and tells at which step it was lost."""
+"""`detkit why`, from a checkout."""
 
-import argparse
-from pathlib import Path
-
-from detkit import load
-from detkit.commands.eval import open_dataset
-from detkit.commands.why import Why, explain_image, write
-from detkit.reports.missed_objects import opening
-from detkit.runtime.console import run_tool
-
-EXAMPLE = """examples:
-  python tools/why.py runs/faster_rcnn_r101 000004
-  python tools/why.py runs/mine street_17 --data data/mine --split val --min-score 0.5 --out why"""
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, help="a run folder or a model.pt")
-    parser.add_argument("image", help="id of an image of the split")
-    parser.add_argument("--data", type=Path, help="root of the data set (default: the run's)")
-    parser.add_argument("--split", help="split that the image is of (default: the run's test split)")
-    parser.add_argument("--iou", type=float, default=0.5, help="overlap that a hit must exceed (default 0.5)")
-    parser.add_argument("--min-score", type=float, default=0.05, help="least score of a detection (default 0.05)")
-    parser.add_argument("--out", type=Path, help="folder of the drawn image and why.json (default: RUN/why/IMAGE)")
-    arguments = parser.parse_args()
-    predictor = load(arguments.run)
-    dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes)
-    why = explain_image(predictor, dataset, arguments.image, arguments.iou, arguments.min_score)
-    tell(why)
-    run = arguments.run if arguments.run.is_dir() else arguments.run.parent
-    image, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
-    print(f"image: {image} (found: green; missed: yellow, dashed, with the step; nearest proposal: thin)")
-    print(f"table: {table}")
-    return 0
-
-
-def tell(why: Why) -> None:
-    print(f"image {why.image_id}: {opening(why.account)}\n")
-    for paragraph in why.paragraphs():
-        print(f"{paragraph}\n")
-    lines = why.false_lines()
-    print(f"{len(lines)} false detections{':' if lines else ''}")
-    for line in lines:
-        print(f"  {line}")
-
+from detkit.cli.main import run_command
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_command("why")

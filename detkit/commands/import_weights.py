@@ -115,7 +115,7 @@ def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(SavedModel(json.loads(config.model_dump_json()), made.classes, made.weights, step=0), out)
     changed = f"changed: {' '.join(overrides)}" if overrides else made.hint
-    usage = f"written: {out}; detect with: python tools/detect.py {out} IMAGES --out found"
+    usage = f"written: {out}; detect with: detkit detect {out} IMAGES --out found"
     return f"{changed}\n{usage}" if changed else usage
 
 

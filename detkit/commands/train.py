@@ -84,7 +84,7 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
     if world.is_main:
         metric = usual_metric(config.data)
-        print(f"done: {folder / 'model.pt'}; score it with: python tools/eval.py {folder} --{metric}")
+        print(f"done: {folder / 'model.pt'}; score it with: detkit eval {folder} --{metric}")
 
 
 def _train_kind(session: Session) -> None:

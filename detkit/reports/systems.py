@@ -107,7 +107,7 @@ def newest_evaluation(run: Path, split: str | None) -> Path:
     found = sorted((run / "eval").glob(f"{pattern}/metrics.json"), key=lambda path: path.stat().st_mtime)
     if not found:
         asked = "" if split is None else f" --split {split}"
-        raise ValueError(f"{run}: no evaluation; make it with: python tools/eval.py {run} --voc07{asked}")
+        raise ValueError(f"{run}: no evaluation; make it with: detkit eval {run} --voc07{asked}")
     return found[-1].parent
 
 

@@ -130,7 +130,7 @@ def test_without_gradio(inside: Inside, finished_run: Path, monkeypatch: pytest.
 
 def test_help_and_no_runs(inside: Inside, tmp_path: Path) -> None:
     status, output, _ = inside("demo", "--help")
-    assert status == 0 and "python tools/demo.py" in output
+    assert status == 0 and "detkit demo" in output
     status, _, errors = inside("demo", tmp_path)
     assert status == 2 and "no run with a model.pt there" in errors
 

@@ -104,7 +104,7 @@ def test_a_detector_becomes_a_model(tiny_import: Path, tmp_path: Path) -> None:
     message = import_weights(tiny_import, out)
     assert message.splitlines() == [
         f"{tiny_import} (torch file): a tiny detector",
-        f"written: {out}; detect with: python tools/detect.py {out} IMAGES --out found",
+        f"written: {out}; detect with: detkit detect {out} IMAGES --out found",
     ]
     saved = load_model(out)
     assert saved.classes == ("bar", "block") and saved.step == 0

@@ -288,7 +288,7 @@ def test_a_real_process_exits_with_status_2_and_one_line(start: Start, tmp_path:
 def test_help_shows_an_example(name: str, inside: Inside) -> None:
     status, out, _ = inside(name, "--help")
     assert status == 0
-    assert f"python tools/{name}.py" in out.split("example", maxsplit=1)[1]
+    assert f"detkit {name}" in out.split("example", maxsplit=1)[1]
 
 
 def test_options_may_stand_among_the_overrides(tiny_file: Path, tmp_path: Path, inside: Inside) -> None:

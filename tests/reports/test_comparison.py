@@ -247,7 +247,7 @@ def test_runs_that_cannot_be_compared(runs: list[Path], tmp_path: Path) -> None:
         compare([], out)
     with pytest.raises(ValueError, match="no such config"):
         compare([tmp_path / "nowhere"], out)
-    with pytest.raises(ValueError, match=f"full: no evaluation; .*: python tools/eval.py {run} --voc07 --split val$"):
+    with pytest.raises(ValueError, match=f"full: no evaluation; .*: detkit eval {run} --voc07 --split val$"):
         compare(runs, out, "val")
     (run / "stages.jsonl").write_text('{"stage": "svms", "seconds": 1}\n{"stage": "sv')
     with pytest.raises(ValueError, match=r"stages.jsonl:2: Invalid JSON"):
@@ -256,6 +256,6 @@ def test_runs_that_cannot_be_compared(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"metrics.json: map Input should be a valid number.*; split Field required"):
         compare(runs, out)
     (run / "eval" / "test" / "metrics.json").unlink()
-    with pytest.raises(ValueError, match=f"full: no evaluation; .*: python tools/eval.py {run} --voc07$"):
+    with pytest.raises(ValueError, match=f"full: no evaluation; .*: detkit eval {run} --voc07$"):
         compare(runs, out)
     assert not out.exists()

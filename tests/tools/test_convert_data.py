@@ -31,4 +31,4 @@ def test_errors_are_one_line(inside: Inside, voc_root: Path, tmp_path: Path) -> 
 
 def test_help_has_examples(inside: Inside) -> None:
     status, output, _ = inside("convert_data", "--help")
-    assert status == 0 and "python tools/convert_data.py data/bccd --to coco" in output
+    assert status == 0 and "detkit convert-data data/bccd --to coco" in output

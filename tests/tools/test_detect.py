@@ -201,4 +201,4 @@ def test_ctrl_c_leaves_a_whole_video(start: Start, finished_run: Path, tmp_path:
 
 def test_help_shows_an_example(inside: Inside) -> None:
     status, output, _ = inside("detect", "--help")
-    assert status == 0 and "python tools/detect.py runs/demo" in output
+    assert status == 0 and "detkit detect runs/demo" in output

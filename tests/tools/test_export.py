@@ -45,4 +45,4 @@ def test_errors_are_one_line(inside: Inside, finished_run: Path, tmp_path: Path)
 
 def test_help_has_examples(inside: Inside) -> None:
     status, output, _ = inside("export", "--help")
-    assert status == 0 and "python tools/export.py runs/demo --onnx demo.onnx --check street.jpg" in output
+    assert status == 0 and "detkit export runs/demo --onnx demo.onnx --check street.jpg" in output

@@ -39,4 +39,4 @@ def test_errors_are_one_line(inside: Inside, content: bytes, tmp_path: Path) -> 
 
 def test_help_has_examples(inside: Inside) -> None:
     status, output, _ = inside("import_weights", "--help")
-    assert status == 0 and "python tools/import_weights.py R-50.pkl --out r50.pt" in output
+    assert status == 0 and "detkit import-weights R-50.pkl --out r50.pt" in output

@@ -42,10 +42,10 @@ def test_out_and_split(inside: Inside, run: Path, tmp_path: Path) -> None:
 
 def test_errors_are_one_line(inside: Inside, run: Path, tmp_path: Path) -> None:
     status, output, errors = inside("report", run, "--split", "val", "--out", tmp_path / "out")
-    command = f"python tools/eval.py {run} --voc07 --split val"
+    command = f"detkit eval {run} --voc07 --split val"
     assert (status, output, errors) == (2, "", f"error: {run}: no evaluation; make it with: {command}\n")
 
 
 def test_help_has_an_example(inside: Inside) -> None:
     status, output, _ = inside("report", "--help")
-    assert status == 0 and "python tools/report.py runs/" in output
+    assert status == 0 and "detkit report runs/" in output

@@ -37,4 +37,4 @@ def test_a_run_that_is_not_there(inside: Inside, tmp_path: Path) -> None:
 
 def test_help_shows_an_example(inside: Inside) -> None:
     status, output, _ = inside("why", "--help")
-    assert status == 0 and "python tools/why.py runs/faster_rcnn_r101 000004" in output
+    assert status == 0 and "detkit why runs/faster_rcnn_r101 000004" in output

@@ -173,5 +173,5 @@ def _missing(root: Path, split: str, path: Path) -> DatasetMissing:
     message = f"{first_missing} is missing, needed for split {split!r}; splits below {root}: {there or 'none'}"
     official = {"VOC2007": "voc07", "VOC2012": "voc12"}.get(folder)
     if official is not None:
-        message += f"; fetch it with: python tools/download.py {official} --root {shlex.quote(str(root))}"
+        message += f"; fetch it with: detkit download {official} --root {shlex.quote(str(root))}"
     return DatasetMissing(message)

@@ -298,7 +298,7 @@ def run_tool(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 def test_the_tool_explains_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_tool(monkeypatch, "--help") == 0
-    assert "python tools/download.py voc07 --root" in capsys.readouterr().out
+    assert "detkit download voc07 --root" in capsys.readouterr().out
     assert run_tool(monkeypatch, "voc99") == 2
 
 

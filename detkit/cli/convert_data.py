@@ -1,0 +1,48 @@
+"""Write a data set in another form: PASCAL VOC, COCO or YOLO.
+
+What the other form cannot hold is said.
+"""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from detkit.cli.command import Command
+
+KINDS = ("voc", "coco", "yolo")
+EXAMPLE = """examples:
+  detkit convert-data data/bccd --to coco --out data/bccd_coco
+  detkit convert-data data/mine --to yolo --out data/mine_yolo --link
+  detkit convert-data data/mine --to voc --out data/mine_voc --split "all[:80%]" "all[80%:]"
+
+Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
+that holds anything else is refused. VOC has difficult and truncated, COCO crowd and the area of outlines, YOLO none."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SRC", help="the folder of the data set")
+    parser.add_argument("--to", choices=KINDS, required=True, help="the form to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument("--from", dest="form", choices=KINDS, help="the form of SRC (default: found by its files)")
+    parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
+    parser.add_argument("--classes", metavar="A,B,C", help="their order (default: that of SRC)")
+    parser.add_argument("--link", action="store_true", help="hard-link images instead of copying them")
+
+
+def run(arguments: Namespace) -> int:
+    from detkit.commands.convert_data import convert
+    from detkit.data.faults import log_warning
+    from detkit.data.formats.forms import find_form
+
+    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
+    form = find_form(arguments.source, arguments.form)
+    if arguments.split:
+        form = replace(form, splits=tuple(dict.fromkeys(arguments.split)))
+    else:
+        print(form.describe())
+    for line in convert(form, arguments.to, arguments.out, classes, arguments.link, log_warning):
+        print(line)
+    return 0
+
+
+COMMAND = Command("convert-data", __doc__, EXAMPLE, add_arguments, run)

@@ -1,0 +1,71 @@
+"""What is trained and where, from what a user names: a config, a folder of images, or both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detkit.config.data import FormName
+from detkit.config.loading import load_config
+from detkit.config.packaged import find_config
+from detkit.config.schema import Config
+
+RUNS = Path("runs")
+FOR_OWN_DATA = "own_data"  # the config where none is named
+WITHOUT_GPU = "_cpu"  # what the name of its smaller sister ends with
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run to train."""
+
+    config: Config
+    folder: Path  # of the run
+    said: tuple[str, ...]  # what was found out on the way, for the user to read
+
+
+def plan(
+    config: str | Path | None,
+    data: Path | None = None,
+    form: FormName | None = None,
+    run: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Plan:
+    """The run that is meant.
+
+    `config`: the name of one that comes with detkit, or a YAML file; None: the one for images of one's own, which
+    needs `data`. `data`: a folder of images and annotations in place of the config's; `form`: of it, None: found out.
+    `run`: the folder of the run; None: runs/<config>, or runs/<config>_<data>. `overrides`: key=value, such as
+    train.lr=0.01. Raises ValueError where these do not go together or something is not there.
+    """
+    if config is None and data is None:
+        raise ValueError("neither a config nor data is named; give one of them, such as the config demo")
+    if form is not None and data is None:
+        raise ValueError(f"form {form!r} says what the data are, but no data are named; name their folder, too")
+    if config is None:
+        config = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
+        said = [f"no config named: {config}"]
+    else:
+        said = []
+    file = find_config(config)
+    if data is None:
+        return Plan(load_config(file, overrides), run or RUNS / file.stem, tuple(said))
+
+    from detkit.build.data import to_train_on  # torch: only data sets need it, and errors in a config come quickly
+    from detkit.data.formats.forms import find_form
+
+    found = find_form(data, form)
+    section = to_train_on(found)
+    chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
+    said += [
+        found.describe(),
+        f"training on {', '.join(section.train)}; testing on {', '.join(section.test) or 'nothing'}{chosen}",
+    ]
+    # The same with and without a GPU: what comes next (scoring, detecting) need not ask which config was taken.
+    name = f"{file.stem.removesuffix(WITHOUT_GPU)}_{data.resolve().name}"
+    return Plan(load_config(file, overrides, section), run or RUNS / name, tuple(said))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
