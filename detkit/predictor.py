@@ -17,7 +17,7 @@ from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
 from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
 from detkit.data.pipeline.loader import collate
-from detkit.data.pipeline.transforms import Resize, as_tensor
+from detkit.data.pipeline.resize import Resize, as_tensor
 from detkit.detectors.test_time import TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model

@@ -3,16 +3,22 @@
 Boxes, everywhere: float32 (x1, y1, x2, y2) in pixels of the image at hand, continuous, 0-based, covering
 [x1, x2) x [y1, y2), so that width = x2 - x1. Labels are 0..C-1; background is C, the last logit.
 File formats with another convention (VOC: 1-based, both corners inside) are converted where they are read or written.
+
+torch is imported only where a tensor is made: what reads, checks and converts data sets does without.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-Losses = dict[str, Tensor]  # scalars, already weighted: their sum is what training minimises
+Losses: TypeAlias = "dict[str, Tensor]"  # scalars, already weighted: their sum is what training minimises
 Size = tuple[int, int]  # (height, width) in pixels
 
 
@@ -27,12 +33,14 @@ class Target:
     labels: Tensor  # (M,) int64
     ignore: Tensor  # (M,) bool
 
-    def to(self, device: torch.device) -> "Target":
+    def to(self, device: torch.device) -> Target:
         boxes, labels, ignore = (t.to(device, non_blocking=True) for t in (self.boxes, self.labels, self.ignore))
         return Target(boxes, labels, ignore)
 
     @staticmethod
-    def empty() -> "Target":
+    def empty() -> Target:
+        import torch
+
         return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool))
 
 
@@ -61,7 +69,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         return Batch(
             self.images.to(device, non_blocking=True),
             self.sizes.to(device, non_blocking=True),
@@ -84,7 +92,9 @@ class Detections:
         return len(self.scores)
 
     @staticmethod
-    def empty() -> "Detections":
+    def empty() -> Detections:
+        import torch
+
         return Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
 
 
@@ -101,7 +111,7 @@ class Pyramid:
         return min(zip(self.maps, self.factors, strict=True), key=lambda pair: abs(pair[1] - 1))[0]
 
 
-Features = Tensor | Pyramid  # what a detector computes once an image
+Features: TypeAlias = "Tensor | Pyramid"  # what a detector computes once an image
 
 
 Clock = Callable[[str], AbstractContextManager[None]]  # times the named stage of detecting while it is entered

@@ -14,7 +14,6 @@ from detkit.backbones.torchvision_backbone import torchvision_backbone
 from detkit.backbones.vgg import vgg
 from detkit.backbones.vgg_m import vgg_m
 from detkit.backbones.zfnet import zfnet
-from detkit.engine.backbone_file import load_backbone, read_backbone
 from detkit.config.backbones import (
     VGG,
     VGGM,
@@ -26,6 +25,7 @@ from detkit.config.backbones import (
     TorchvisionBackbone,
     ZFNet,
 )
+from detkit.engine.backbone_file import load_backbone, read_backbone
 
 
 def build_backbone(section: AnyBackbone) -> Backbone:

@@ -1,21 +1,18 @@
-"""From the configuration to data sets and batches; with the other build_*.py the only place that matches on `kind`."""
+"""From the configuration to data sets; with the other build_*.py the only place that matches on `kind`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from detkit.data.dataset import DetectionDataset
+from detkit.config.data import Folder, FolderData, ShapesData
+from detkit.config.schema import Config
 from detkit.data.formats.forms import Form, open_form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
-from detkit.data.pipeline.loader import BatchOrder, Shard, aspect_groups, train_batches
+from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.resize import Resize
 from detkit.data.synthetic.shapes import write_shapes
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
-from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
-from detkit.data.formats.voc import VocDataset
-from detkit.config.schema import Config
-from detkit.config.data import Folder, FolderData, ShapesData
-from detkit.structures import Batch
 
 SplitKind = Literal["train", "val", "test"]
 
@@ -102,18 +99,3 @@ def build_resize(config: Config) -> Resize:
     """The size images are brought to before anything else; R-CNN cuts its regions from the stored image."""
     as_stored = config.model.kind == "rcnn"
     return Resize(None if as_stored else config.data.short_side, config.data.long_side)
-
-
-def build_batches(config: Config, dataset: DetectionDataset, part: Shard) -> Callable[[range], Iterable[Batch]]:
-    """The training batches of given steps, for one process."""
-    data, train = config.data, config.train
-    if train.batch_size % (part.count * part.accumulate):
-        raise ValueError(
-            f"train.batch_size {train.batch_size} cannot be shared by {part.count} processes in {part.accumulate} "
-            "parts each: make it a multiple of processes x train.accumulate"
-        )
-    tall = aspect_groups(dataset) if data.group_by_aspect else [False] * len(dataset)
-    order = BatchOrder(tall, train.batch_size, train.seed)
-    augmentation = Augmentation(**data.augment.model_dump())
-    transform = TrainTransform(build_resize(config), augmentation)
-    return lambda steps: train_batches(dataset, transform, order, steps, part, data.workers)

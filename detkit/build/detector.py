@@ -11,19 +11,6 @@ from torch import nn
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.multi_scale import Frozen, MultiScale
 from detkit.build.backbone import build_backbone, check_tail, shape_of
-from detkit.data.pipeline.transforms import Resize
-from detkit.detectors.test_time import Merging, TestTimeDetector
-from detkit.detectors.two_stage import TwoStageDetector
-from detkit.detectors.views import View
-from detkit.heads.noc import noc
-from detkit.heads.proposals import FileProposals
-from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
-from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
-from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop
-from detkit.ops.sampled_pooling import CornerAlign, RoICrop
-from detkit.ops.suppression import Decay, gaussian_decay, linear_decay
-from detkit.proposals.make import Proposer
-from detkit.config.schema import Config, TestTime
 from detkit.config.models import (
     RCNN,
     AnyPool,
@@ -42,6 +29,19 @@ from detkit.config.models import (
     SPPNet,
     SVMConfig,
 )
+from detkit.config.schema import Config, TestTime
+from detkit.data.pipeline.resize import Resize
+from detkit.detectors.test_time import Merging, TestTimeDetector
+from detkit.detectors.two_stage import TwoStageDetector
+from detkit.detectors.views import View
+from detkit.heads.noc import noc
+from detkit.heads.proposals import FileProposals
+from detkit.heads.roi_head import DetectionRule, HeadTraining, RoIHead
+from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
+from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, RoIAlign, RoIMaxPool, WarpedCrop
+from detkit.ops.sampled_pooling import CornerAlign, RoICrop
+from detkit.ops.suppression import Decay, gaussian_decay, linear_decay
+from detkit.proposals.make import Proposer
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
 from detkit.staged.svm import SVMRule

@@ -3,10 +3,10 @@
 from torch import nn
 from torch.optim import Optimizer
 
+from detkit.config.train import SGD, AdamW, CosineSchedule, StepSchedule, Train
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
 from detkit.engine.trainer import TrainSettings
-from detkit.config.train import SGD, AdamW, CosineSchedule, StepSchedule, Train
 
 
 def learning_rate(train: Train) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from detkit.build.data import build_resize
 from detkit.config.data import ImageConfig
@@ -17,17 +16,17 @@ from detkit.config.schema import Config
 from detkit.data.faults import Fault
 from detkit.data.formats.forms import Form, parse_split, roles
 from detkit.data.formats.joined import with_images
-from detkit.data.formats.listed import ListedDataset
-from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints, learned_boxes
+from detkit.data.pipeline.resize import Resize
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport, fault_lines, in_order
 from detkit.data.validation.checked_split import CheckedSplit
-from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, learned_boxes, measure
+from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, measure
+from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
-from detkit.evaluation.voc import elementwise_iou, evaluate
+from detkit.evaluation.rows import Rows, ranks
+from detkit.evaluation.voc import elementwise_iou, evaluate_rows
 from detkit.ops.anchors import placed_anchors
-from detkit.structures import Detections, Target
 
 STRIDE = 16  # px, of the feature map of every backbone
 SHOWN = 20  # faults of a kind, unless all are asked for
@@ -93,7 +92,7 @@ def frame_of(config: Config | None) -> Frame:
     resize = Resize(defaults.short_side, defaults.long_side) if config is None else build_resize(config)
     model = None if config is None else config.model
     rpn = model.rpn if isinstance(model, FasterRCNN) else RPNConfig()
-    cell = placed_anchors(rpn.sizes, rpn.ratios, rpn.anchors, STRIDE).numpy().astype(np.float64)
+    cell = placed_anchors(rpn.sizes, rpn.ratios, rpn.anchors, STRIDE).astype(np.float64)
     return Frame(resize, rpn.sizes, rpn.ratios, cell, STRIDE, rpn.across_border)
 
 
@@ -102,11 +101,11 @@ def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
     is_known: Bools = np.all(split.truth.sizes > 0, axis=1)
     known_rows = np.flatnonzero(is_known[split.truth.image_index])  # in split.truth
     truth = with_images(split.truth, is_known)
-    dataset = ListedDataset(truth, [path for path, known in zip(split.paths, is_known.tolist(), strict=True) if known])
-    detections = {name: _as_detections(dataset.target(index)) for index, name in enumerate(truth.image_ids)}
-
-    voc = evaluate(detections, dataset, "voc10")
     boxes, is_learned = learned_boxes(truth)
+    objects = _table(truth, boxes, is_learned)
+    detections = _table(truth, boxes, is_learned & ~truth.objects.ignore)
+
+    voc = evaluate_rows(detections, objects, truth.classes, "voc10")
     learned_rows = np.flatnonzero(is_learned)
     starts = np.searchsorted(truth.image_index[learned_rows], np.arange(len(truth)))
     found_voc = np.zeros(len(truth.objects), dtype=np.bool_)
@@ -114,7 +113,7 @@ def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
         hits = np.flatnonzero(result.is_tp)
         found_voc[learned_rows[starts[result.image_index[hits]] + result.object_index[hits]]] = True
 
-    matches = match_coco(detections, truth)
+    matches = match_coco(ResultRows.of_corners(detections), truth)
     found_coco = np.zeros(len(truth.objects), dtype=np.int64)  # at how many of the IoU thresholds
     for object_index in matches.object_index:
         np.add.at(found_coco, object_index[object_index >= 0], 1)
@@ -128,9 +127,12 @@ def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
     return PerfectScores(aps, average_precision_coco(matches).mean(axis=0)), faults
 
 
-def _as_detections(target: Target) -> Detections:
-    wanted = ~target.ignore
-    return Detections(target.boxes[wanted], torch.ones(int(wanted.sum())), target.labels[wanted])
+def _table(truth: GroundTruth, boxes: Floats, chosen: Bools) -> Rows:
+    """The `chosen` objects (M,) of all images with these boxes (M, 4), and as detections with a score of 1."""
+    image = truth.image_index[chosen]
+    counts = np.bincount(image, minlength=len(truth)).astype(np.int64)
+    objects = truth.objects.rows(chosen)
+    return Rows(image, ranks(counts), objects.labels, boxes[chosen], np.ones(len(image)), objects.ignore)
 
 
 def _why_lost(truth: GroundTruth, row: int, boxes: Floats, found_coco: Ints) -> str:

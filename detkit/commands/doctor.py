@@ -105,7 +105,7 @@ def _devices() -> str:
 def _processor() -> str:
     import torch
 
-    from detkit.data.pipeline.loader import usable_cores
+    from detkit.runtime.cores import usable_cores
 
     return f"{usable_cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detkit.build.data import as_folder, build_dataset, split_names, with_classes
 from detkit.config.data import FormName
@@ -15,20 +15,16 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.formats.coco import CocoDataset
 from detkit.data.formats.forms import WHOLE, find_form, open_form, parse_split, roles
 from detkit.data.formats.listed import ListedDataset
-from detkit.data.pipeline.loader import detection_batches
-from detkit.data.pipeline.proposal_file import WithProposals
-from detkit.engine.distributed import World
-from detkit.engine.inference import detect_all
 from detkit.engine.logs import read_log
 from detkit.evaluation.assessment import Assessment, MetricName, assess
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
-from detkit.evaluation.speed import StageClock
 from detkit.evaluation.voc_files import read_detections, write_detections
-from detkit.predictor import Predictor
-from detkit.recipes.proposals import with_proposals
 from detkit.reports.run_report import write_report
 from detkit.reports.systems import newest_evaluation
 from detkit.structures import Detections
+
+if TYPE_CHECKING:  # what a detector needs is imported where one detects: files of detections are scored without
+    from detkit.predictor import Predictor
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
 
@@ -54,6 +50,8 @@ def open_dataset(
 
     Another `root` may be of any form; without `split` it is the run's own, or the one that is for testing there.
     """
+    from detkit.recipes.proposals import with_proposals
+
     data, splits = config.data, split_names(config.data, "test")
     if root is not None:
         form = find_form(root, kind)
@@ -70,11 +68,17 @@ def open_dataset(
     return with_proposals(config, build_dataset(data, splits), splits, open_split, Path(data.root))
 
 
-def detect_timed(predictor: Predictor, dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
+def detect_timed(predictor: "Predictor", dataset: DetectionDataset) -> tuple[dict[str, Detections], dict[str, Any]]:
     """Detections of every image, one image at a time, and how long each stage took.
 
     "fps" counts from a decoded image to its boxes; decoding is given beside it.
     """
+    from detkit.data.pipeline.loader import detection_batches
+    from detkit.data.pipeline.proposal_file import WithProposals
+    from detkit.engine.distributed import World
+    from detkit.engine.inference import detect_all
+    from detkit.evaluation.speed import StageClock
+
     clock = StageClock(predictor.device)
     resize = predictor.resize
     for index in range(min(DECODE_TIMED, len(dataset))):

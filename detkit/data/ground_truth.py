@@ -102,6 +102,14 @@ class GroundTruth:
         return self.objects.rows(slice(start, start + int(self.counts[index])))
 
 
+def learned_boxes(truth: GroundTruth) -> tuple[Floats, Bools]:
+    """Boxes (M, 4) clipped to their images, in float32's values, and which (M,) have area there: those are learned."""
+    limits = truth.sizes[truth.image_index][:, [1, 0, 1, 0]]  # (M, 4)
+    boxes = np.clip(truth.objects.boxes, 0, limits).astype(np.float32)
+    is_learned: Bools = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
+    return boxes.astype(np.float64), is_learned
+
+
 def numbered(
     classes: Sequence[str], image_ids: Sequence[str], sizes: Sequence[Size], parts: Sequence[Objects]
 ) -> GroundTruth:

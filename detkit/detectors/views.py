@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from detkit.data.pipeline.loader import collate
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.resize import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.structures import Batch, Sample
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
 
 from detkit.runtime.whole_file import written_whole
 
@@ -14,6 +13,8 @@ class RunLog:
     """Writes from the main process; on a resumed run, what was logged after `start` steps is taken back first."""
 
     def __init__(self, folder: Path, start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # who reads a log needs none
+
         self.path = folder / "log.jsonl"
         kept = [row for row in read_log(self.path) if row["step"] <= start]
         with written_whole(self.path) as partial:

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pycocotools.coco
-import pycocotools.cocoeval
-from faster_coco_eval import COCO, COCOeval_faster
 
 from detkit.data.ground_truth import Floats, GroundTruth
 from detkit.evaluation.coco_files import ResultRows
@@ -62,9 +59,7 @@ def evaluate_coco(
 
 def _run(engine: Engine, annotations: dict[str, Any], results: dict[str, Any]) -> tuple[Floats, Floats]:
     """Precision (T, R, C, 4 areas, 3 limits of detections) and recall (T, C, 4, 3), classes by category number."""
-    kind, evaluator = (
-        (COCO, COCOeval_faster) if engine == "fast" else (pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval)
-    )
+    kind, evaluator = _code_of(engine)
     with redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
         objects, found = kind(), kind()
         objects.dataset, found.dataset = annotations, results
@@ -74,6 +69,18 @@ def _run(engine: Engine, annotations: dict[str, Any], results: dict[str, Any]) -
         evaluation.evaluate()
         evaluation.accumulate()
     return np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"])
+
+
+def _code_of(engine: Engine) -> tuple[Any, Any]:
+    """Its classes of annotations and of an evaluation; each is slow to import, and asked for by few."""
+    if engine == "fast":
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        return COCO, COCOeval_faster
+    import pycocotools.coco
+    import pycocotools.cocoeval
+
+    return pycocotools.coco.COCO, pycocotools.cocoeval.COCOeval
 
 
 def _annotations(truth: GroundTruth) -> dict[str, Any]:

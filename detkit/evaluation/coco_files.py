@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import torch
 
 from detkit.data.ground_truth import Floats, GroundTruth, Ints
-from detkit.evaluation.rows import gather_detections, ranks
+from detkit.evaluation.rows import Rows, gather_detections, ranks
 from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections
 
@@ -41,12 +40,17 @@ class ResultRows:
         """Detections by image id, in the order of the mapping. Raises ValueError as gather_detections does."""
         if isinstance(detections, ResultRows):
             return detections
-        rows = gather_detections(detections, truth.image_ids, len(truth.classes))
+        return ResultRows.of_corners(gather_detections(detections, truth.image_ids, len(truth.classes)))
+
+    @staticmethod
+    def of_corners(rows: Rows) -> "ResultRows":
         xywh = np.concatenate([rows.boxes[:, :2], rows.boxes[:, 2:] - rows.boxes[:, :2]], axis=1)
         return ResultRows(rows.image_index, rows.rank, rows.labels, xywh, rows.scores)
 
     def by_image(self, truth: GroundTruth) -> dict[str, Detections]:
         """Every image's detections, best first, equal scores in the order of the rows; all in float64."""
+        import torch
+
         order = np.lexsort((-self.scores, self.image_index))  # stable
         boxes = np.concatenate([self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]], axis=1)
         counts = np.bincount(self.image_index, minlength=len(truth)).tolist()

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from detkit.data.ground_truth import Bools, Floats, Ints
 from detkit.structures import Detections
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +89,10 @@ def _check_detections(rows: Rows, image_ids: Sequence[str], num_classes: int) ->
     raise ValueError(f"{where}: label {rows.labels[row]}; expected 0..{num_classes - 1}, one of the classes")
 
 
-def joined(tensors: list[Tensor], empty_shape: tuple[int, ...]) -> Floats:
+def joined(tensors: "list[Tensor]", empty_shape: tuple[int, ...]) -> Floats:
     """The rows of all tensors, as float64: exact for our float32 values and labels."""
+    import torch
+
     joined = torch.cat(tensors) if tensors else torch.zeros(empty_shape)
     return joined.detach().to("cpu", torch.float64).numpy()
 

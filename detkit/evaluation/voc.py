@@ -6,7 +6,7 @@ earlier, so x2 - x1 is that same width and plain areas give the devkit's overlap
 Notation: K detections and M objects of one class over all images, P pairs of a detection and an object of its image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -85,16 +85,23 @@ def evaluate(
     no better scored detection took it. Equal scores keep the order of the mapping, as equal lines of a result file do.
     Raises ValueError for an unknown metric or image id, a value that is not finite and a label that is no class.
     """
+    found = gather_detections(detections, dataset.image_ids, len(dataset.classes))
+    return evaluate_rows(found, _gather_objects(dataset), dataset.classes, metric, min_iou)
+
+
+def evaluate_rows(
+    found: Rows, objects: Rows, classes: Sequence[str], metric: Metric, min_iou: float = 0.5
+) -> VocResult:
+    """As `evaluate`, of tables; that of the objects is in the order of the images. Raises ValueError for the metric."""
     if metric not in ("voc07", "voc10"):
         raise ValueError(f"metric {metric!r}: expected 'voc07' (11 points) or 'voc10' (area under the curve)")
-    num_classes = len(dataset.classes)
-    found = gather_detections(detections, dataset.image_ids, num_classes).split(num_classes)
-    objects = _gather_objects(dataset).split(num_classes)
-    classes = {
-        name: _score_class(found[label], objects[label], metric, min_iou) for label, name in enumerate(dataset.classes)
+    found_by_class, objects_by_class = found.split(len(classes)), objects.split(len(classes))
+    results = {
+        name: _score_class(found_by_class[label], objects_by_class[label], metric, min_iou)
+        for label, name in enumerate(classes)
     }
-    aps = [result.ap for result in classes.values() if result.ap is not None]
-    return VocResult(metric, min_iou, float(np.mean(aps)) if aps else None, classes)
+    aps = [result.ap for result in results.values() if result.ap is not None]
+    return VocResult(metric, min_iou, float(np.mean(aps)) if aps else None, results)
 
 
 def elementwise_iou(boxes_a: Floats, boxes_b: Floats) -> Floats:

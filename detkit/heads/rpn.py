@@ -69,7 +69,7 @@ class RPN(nn.Module):
         self.inclusive = inclusive
         self.stride, self.offset = anchors.stride, anchors.offset
         self.settings, self.train_selection, self.test_selection = training, train, test
-        cell = placed_anchors(anchors.sizes, anchors.ratios, anchors.placing, anchors.stride)
+        cell = torch.from_numpy(placed_anchors(anchors.sizes, anchors.ratios, anchors.placing, anchors.stride))
         self.register_buffer("cell", cell, persistent=False)
         self.conv = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
         # One logit for the paper's two scores: softmax over (a, b) is the sigmoid of a - b.

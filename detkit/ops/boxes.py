@@ -6,7 +6,6 @@ Boxes are (x1, y1, x2, y2) as structures.py states them. N, M: numbers of boxes.
 import math
 
 import torch
-import torchvision
 from torch import Tensor
 
 MAX_LOG_SCALE = math.log(1000 / 16)  # a box grows at most by this factor (px of image / stride; py-faster-rcnn)
@@ -71,6 +70,8 @@ def long_enough(boxes: Tensor, min_side: float) -> Tensor:
 
 def nms(boxes: Tensor, scores: Tensor, max_iou: float) -> Tensor:
     """Indices (K,) of the boxes that no better one overlaps by more than `max_iou`, best first."""
+    import torchvision  # twice as slow to import as torch, which scoring needs from here without it
+
     return torch.as_tensor(torchvision.ops.nms(boxes, scores, max_iou))
 
 

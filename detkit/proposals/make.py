@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.loader import quiet_worker, usable_cores
+from detkit.data.pipeline.loader import quiet_worker
 from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.runtime.console import track
+from detkit.runtime.cores import usable_cores
 from detkit.structures import Size
 
 Array = NDArray[np.float32]
@@ -50,6 +51,8 @@ def make_proposals(
         return file
     if len(indices) < len(dataset):
         print(f"{path}: {len(dataset) - len(indices)} of {len(dataset)} images are there already")
+    import numba  # noqa: F401  # before workers start: each would import it in the time of its first image
+
     loader = DataLoader(
         _Making(dataset, indices, propose),
         batch_size=None,  # an image is an item

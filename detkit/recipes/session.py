@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from detkit.build.data import build_batches
+from detkit.build.batches import build_batches
 from detkit.build.training import build_optimizer, build_train_settings
 from detkit.config.schema import Config
 from detkit.config.train import Train

@@ -15,7 +15,7 @@ from detkit.data.validation.compare_splits import NearDuplicate, class_counts
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics
 from detkit.reports.data_figures import MAX_SPLITS, data_figures
 from detkit.reports.figures import SERIES, inline_svg
-from detkit.reports.run_report import page_template
+from detkit.reports.page_template import page_template
 
 MAX_OF_KIND = 500  # faults
 MAX_PAIRS = 60  # of near duplicates: about 1 MB

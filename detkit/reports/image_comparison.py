@@ -13,8 +13,9 @@ from detkit.evaluation.rows import ranks
 from detkit.evaluation.voc import elementwise_iou
 from detkit.reports import page_data
 from detkit.reports.gallery import Entries, EntryKind, Gallery, shortened
+from detkit.reports.page_template import page_template
 from detkit.reports.run_gallery import boxes_of
-from detkit.reports.run_report import GalleryText, page_template, save_gallery
+from detkit.reports.run_report import GalleryText, save_gallery
 
 MIN_SCORE = 0.3  # what a detection needs to count: at lower scores every run finds everything, and false ones abound
 SAME_IOU = 0.5  # false detections of a class that overlap this much are the same mistake

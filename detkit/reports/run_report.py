@@ -7,7 +7,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -16,6 +15,7 @@ from detkit.evaluation.assessment import Assessment
 from detkit.evaluation.errors import MAIN_KINDS
 from detkit.reports import curves, figures, page_data
 from detkit.reports.gallery import FOLDER, Gallery, shortened, write_gallery
+from detkit.reports.page_template import page_template
 from detkit.reports.run_gallery import run_gallery
 from detkit.reports.thumbnails import write_thumbnails
 
@@ -89,18 +89,6 @@ def write_report(
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
-
-
-def page_template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("detkit.reports", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
-    return environment.get_template(name)
 
 
 def save_gallery(folder: Path, gallery: Gallery, assessment: Assessment, images: bool) -> None:

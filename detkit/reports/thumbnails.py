@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.loader import usable_cores
 from detkit.runtime.console import track
+from detkit.runtime.cores import usable_cores
 
 LONG_SIDE = 480  # px
 QUALITY = 80  # of JPEG: about 30 kB an image

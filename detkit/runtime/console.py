@@ -10,10 +10,10 @@ from datetime import timedelta
 from functools import cache
 from time import monotonic
 from types import TracebackType
-from typing import NoReturn, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:  # rich is for terminals alone, and slow to import
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -121,6 +121,8 @@ class _View(Protocol):
 
 class _Bar:
     def __init__(self, total: int | None, start: int, label: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -185,8 +187,10 @@ class _Lines:
 
 
 @cache
-def _console() -> Console:
+def _console() -> "Console":
     """One for all bars: rich stacks those that share a console."""
+    from rich.console import Console
+
     return Console(stderr=True)
 
 

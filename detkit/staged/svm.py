@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
-from sklearn.svm import LinearSVC  # type: ignore[import-untyped]
 from torch import Tensor
 
 NEVER = -1e6  # margin of a class that nothing was learned for: below any threshold, yet finite
@@ -177,6 +175,9 @@ def _positives(read: Callable[[int], Examples], images: Iterable[int], num_class
 
 def _fit(positives: Tensor, negatives: Tensor, rule: SVMRule) -> tuple[Tensor, Tensor]:
     """L2-regularised hinge loss in the dual, liblinear's -s 3: (P, D), (K, D) -> weights (D,), bias ()."""
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from sklearn.svm import LinearSVC  # type: ignore[import-untyped]  # slow to import, for training alone
+
     solver = LinearSVC(
         loss="hinge",
         dual=True,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.proposal_file import WithProposals
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.resize import Resize
 from detkit.ops.pooling import as_regions
 from detkit.staged.candidates import CandidateRule, Candidates, candidates
 from detkit.staged.feature_store import FeatureStore

@@ -167,7 +167,7 @@ def _check_pixels(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_anchors(tensors: Mapping[str, Tensor]) -> None:
-    expected = cell_anchors(SIZES, RATIOS)
+    expected = torch.from_numpy(cell_anchors(SIZES, RATIOS))
     found = tensors.get(CELL_ANCHORS)
     if found is not None and (found.shape != expected.shape or not torch.allclose(found.float(), expected, atol=1e-2)):
         raise ValueError(f"its anchors are not those of sizes {SIZES} and ratios {RATIOS}, which detectron2's C4 has")

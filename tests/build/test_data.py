@@ -2,21 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
-from detkit.build.data import build_batches, build_dataset, split_names, with_classes
-from detkit.data.synthetic import shapes
-from detkit.data.pipeline.loader import Shard
-from detkit.config.schema import Config
+from detkit.build.data import build_dataset, split_names, with_classes
 from detkit.config.data import ShapesData
-
-
-def test_a_batch_that_cannot_be_shared_out(tiny_config: Config) -> None:
-    dataset = build_dataset(tiny_config.data, ["train"])
-    build_batches(tiny_config, dataset, Shard(0, 2))
-    for part in (Shard(0, 3), Shard(0, 2, accumulate=2)):
-        with pytest.raises(ValueError, match=r"train\.batch_size 2 cannot be shared by"):
-            build_batches(tiny_config, dataset, part)
+from detkit.config.schema import Config
+from detkit.data.synthetic import shapes
 
 
 def test_classes_of_a_data_set_are_those_of_its_training_splits(tiny_config: Config) -> None:

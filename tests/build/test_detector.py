@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from detkit.backbones.preprocess import Normalize
-from detkit.build.detector import build_detector, build_pool
 from detkit.build.backbone import build_backbone
+from detkit.build.detector import build_detector, build_pool
 from detkit.build.training import build_optimizer, build_schedule, build_train_settings, learning_rate
-from detkit.config.loading import load_config
-from detkit.ops.pooling import RoIAlign, RoIMaxPool
 from detkit.config.backbones import VGG, Pixels, ResNet, ZFNet
-from detkit.config.schema import Config
+from detkit.config.loading import load_config
 from detkit.config.models import RoIAlignConfig, RoIMaxPoolConfig
+from detkit.config.schema import Config
+from detkit.ops.pooling import RoIAlign, RoIMaxPool
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())

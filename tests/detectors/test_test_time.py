@@ -16,7 +16,7 @@ from detkit.build.detector import build_detector, build_staged_detector
 from detkit.config.loading import ConfigError, parse_config, parse_test_time
 from detkit.config.schema import TestTime
 from detkit.data.pipeline.loader import collate
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.resize import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.detectors.views import View, mirror

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from detkit.data.pipeline.loader import collate
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.resize import Resize
 from detkit.export.onnx_resize import resize_graph
 from detkit.structures import Sample
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ def test_cell_anchors_by_hand() -> None:
         [-16, -16, 16, 16],
         [-32, -8, 32, 8],
     ]
-    assert cell_anchors((16,), (1,)).dtype == torch.float32
+    assert cell_anchors((16,), (1,)).dtype == np.float32
 
 
 def test_grid_anchors_by_hand() -> None:
@@ -42,7 +43,7 @@ def test_grid_anchors_by_hand() -> None:
 
 
 def test_no_cells_and_no_sizes() -> None:
-    assert grid_anchors(cell_anchors((16,), (1,)), 0, 3, 16).shape == (0, 4)
+    assert grid_anchors(torch.from_numpy(cell_anchors((16,), (1,))), 0, 3, 16).shape == (0, 4)
     assert cell_anchors((), (1,)).shape == (0, 4)
 
 
@@ -66,13 +67,13 @@ def test_anchors_from_their_definition(
                     w = math.sqrt(size * size / ratio)
                     h = w * ratio
                     expected.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2])
-    anchors = grid_anchors(cell_anchors(sizes, ratios), height, width, stride)
+    anchors = grid_anchors(torch.from_numpy(cell_anchors(sizes, ratios)), height, width, stride)
     torch.testing.assert_close(anchors, torch.tensor(expected), atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
 def test_the_papers_nine_anchors_have_its_areas_and_ratios(ratio: float) -> None:
-    anchors = cell_anchors((128, 256, 512), (ratio,))
+    anchors = torch.from_numpy(cell_anchors((128, 256, 512), (ratio,)))
     width, height = (anchors[:, 2:] - anchors[:, :2]).unbind(1)
     torch.testing.assert_close(width * height, torch.tensor([128.0, 256.0, 512.0]) ** 2)
     torch.testing.assert_close(height / width, torch.full((3,), ratio))
@@ -80,15 +81,15 @@ def test_the_papers_nine_anchors_have_its_areas_and_ratios(ratio: float) -> None
 
 def test_an_offset_moves_every_anchor() -> None:
     # The first cell begins at 5.5 px: centres (13.5, 13.5) and (29.5, 13.5).
-    cell = cell_anchors((16,), (1,))
+    cell = torch.from_numpy(cell_anchors((16,), (1,)))
     assert grid_anchors(cell, 1, 2, 16, 5.5).tolist() == [[5.5, 5.5, 21.5, 21.5], [21.5, 5.5, 37.5, 21.5]]
     assert torch.equal(grid_anchors(cell, 3, 4, 16, 7.0), grid_anchors(cell, 3, 4, 16) + 7)
 
 
 def test_placed_anchors_by_hand() -> None:
-    assert torch.equal(placed_anchors((16, 40), (0.5, 1), "centered", 16), cell_anchors((16, 40), (0.5, 1)))
+    assert np.array_equal(placed_anchors((16, 40), (0.5, 1), "centered", 16), cell_anchors((16, 40), (0.5, 1)))
     # On the corners of cells of 16 px: (0, 0), (16, 0) and (32, 0), whatever the anchors measure.
-    cell = placed_anchors((32,), (1,), "corner", 16)
+    cell = torch.from_numpy(placed_anchors((32,), (1,), "corner", 16))
     assert grid_anchors(cell, 1, 3, 16).tolist() == [[-16, -16, 16, 16], [0, -16, 32, 16], [16, -16, 48, 16]]
 
 
@@ -97,7 +98,7 @@ def test_rounded_anchors_are_py_faster_rcnns() -> None:
 
     Ratio 1/2: sqrt(512) = 22.6 -> 23 wide, 11.5 -> 12 high; ratio 2: sqrt(128) = 11.3 -> 11 wide, 22 high.
     """
-    cell = placed_anchors((128, 256, 512), (0.5, 1, 2), "rounded", 16)
+    cell = torch.from_numpy(placed_anchors((128, 256, 512), (0.5, 1, 2), "rounded", 16))
     inside = grid_anchors(cell, 1, 1, 16) - torch.tensor([0.0, 0, 1, 1])
     assert inside.tolist() == [
         [-84, -40, 99, 55],

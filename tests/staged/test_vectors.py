@@ -11,7 +11,7 @@ from detkit.backbones.multi_scale import MultiScale
 from detkit.backbones.preprocess import imagenet_rgb
 from detkit.data.formats.voc import VocDataset
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.pipeline.resize import Resize
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, WarpedCrop
 from detkit.staged.candidates import CandidateRule
 from detkit.staged.region_network import RegionNetwork, RegionTail

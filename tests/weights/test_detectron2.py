@@ -73,7 +73,9 @@ def test_detects_what_detectron2_detects(tmp_path: Path) -> None:
     old = {  # as older files have them beside the weights
         "pixel_mean": torch.tensor([103.53, 116.28, 123.675]).view(3, 1, 1),
         "pixel_std": torch.ones(3, 1, 1),
-        "proposal_generator.anchor_generator.cell_anchors.0": cell_anchors((32, 64, 128, 256, 512), (0.5, 1, 2)),
+        "proposal_generator.anchor_generator.cell_anchors.0": torch.from_numpy(
+            cell_anchors((32, 64, 128, 256, 512), (0.5, 1, 2))
+        ),
     }
     content = {name: value.numpy() for name, value in (weights | old).items()}
     file, out = tmp_path / "model_final.pkl", tmp_path / "model.pt"

@@ -4,10 +4,10 @@ Which images step s learns from, and how each is changed, are pure functions of 
 stopped anywhere goes on with the same batches.
 """
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,8 +15,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.transforms import Resize, TrainTransform
+from detkit.data.pipeline.resize import Resize
+from detkit.runtime.cores import usable_cores
 from detkit.structures import Batch, Sample
+
+if TYPE_CHECKING:  # it imports albumentations, which detecting does without
+    from detkit.data.pipeline.transforms import TrainTransform
 
 LEAST_SIDE = 32  # px, two cells of stride 16: there are networks that cannot look at less
 
@@ -63,7 +67,7 @@ _Key = tuple[int, int, int]  # index of an image, seed of its changes, seed of t
 
 
 class _TrainItems(Dataset[Sample]):
-    def __init__(self, dataset: DetectionDataset, transform: TrainTransform) -> None:
+    def __init__(self, dataset: DetectionDataset, transform: "TrainTransform") -> None:
         self.dataset, self.transform = dataset, transform
 
     def __getitem__(self, key: _Key) -> Sample:
@@ -97,7 +101,7 @@ def _seed(*parts: int) -> int:
 
 def train_batches(
     dataset: DetectionDataset,
-    transform: TrainTransform,
+    transform: "TrainTransform",
     order: BatchOrder,
     steps: range,
     part: Shard,
@@ -145,11 +149,6 @@ def detection_batches(
 def _useful(workers: int) -> int:
     """No more workers than cores: a config is written for a machine larger than some it runs on."""
     return min(workers, usable_cores())
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which a scheduler may have cut; a limit on time alone is not seen."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def aspect_groups(dataset: DetectionDataset) -> list[bool]:

@@ -1,18 +1,17 @@
-"""From an image as stored to an image as learned from or detected in; boxes and proposals follow the image.
+"""What training changes at random in an image, by albumentations; boxes and proposals follow the image.
 
-The resize is the papers' (shorter side to `short_side`, but the longer at most `long_side`) and computed here, since
-albumentations has none like it; what training changes at random is albumentations'.
+The resize behind it is in resize.py: albumentations, slow to import, is for training alone.
 """
 
 import os
 import random
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detkit.data.pipeline.resize import Resize, changed, to_array
 from detkit.ops import boxes as box_ops
 from detkit.structures import Sample, Size, Target
 
@@ -21,30 +20,6 @@ import albumentations as A
 
 COLOR_RANGE = (0.7, 1.3)  # factor on brightness, contrast and saturation
 HUE_RANGE = (-0.03, 0.03)  # turns of the colour wheel
-
-
-@dataclass(frozen=True)
-class Resize:
-    short_side: int | None  # px; None: images stay as they are
-    long_side: int  # px, at most
-
-    def scale(self, size: Size) -> float:
-        return 1.0 if self.short_side is None else min(self.short_side / min(size), self.long_side / max(size))
-
-    def __call__(self, sample: Sample, factor: float = 1.0) -> Sample:
-        """The sample at its size for the network, times `factor`."""
-        height, width = sample.image.shape[1:]
-        scale = self.scale((height, width)) * factor
-        new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-        if (new_height, new_width) == (height, width):
-            return sample
-        image = np.asarray(cv2.resize(_to_array(sample), (new_width, new_height)), dtype=np.uint8)  # bilinear
-        ratio = torch.tensor([new_width / width, new_height / height] * 2)
-        target = sample.target
-        if target is not None:
-            target = Target(target.boxes * ratio, target.labels, target.ignore)
-        proposals = None if sample.proposals is None else sample.proposals * ratio
-        return _changed(sample, image, target, proposals)
 
 
 @dataclass(frozen=True)
@@ -97,11 +72,11 @@ class TrainTransform:
         # equal chance happen together or not at all.
         self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         corners = _corners(sample.proposals)
-        out = self.steps(image=_to_array(sample), bboxes=boxes, index=np.arange(len(boxes)), keypoints=corners)
+        out = self.steps(image=to_array(sample), bboxes=boxes, index=np.arange(len(boxes)), keypoints=corners)
         index = torch.as_tensor(np.asarray(out["index"], dtype=np.int64))
         new_boxes = torch.as_tensor(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4))
         proposals = None if sample.proposals is None else _from_corners(out["keypoints"], out["image"].shape[:2])
-        return _changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), proposals)
+        return changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), proposals)
 
 
 def _corners(proposals: torch.Tensor | None) -> NDArray[np.float32]:
@@ -119,22 +94,3 @@ def _from_corners(points: NDArray[np.float32], size: Size) -> torch.Tensor:
     pairs = torch.as_tensor(np.asarray(points, dtype=np.float32).reshape(-1, 2, 2)) + 0.5
     boxes = box_ops.clip(torch.cat([pairs.amin(dim=1), pairs.amax(dim=1)], dim=1), torch.tensor(size))
     return boxes[box_ops.long_enough(boxes, 0)]
-
-
-def _to_array(sample: Sample) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
-
-
-def _changed(sample: Sample, image: NDArray[np.uint8], target: Target | None, proposals: torch.Tensor | None) -> Sample:
-    tensor = as_tensor(image)
-    return Sample(sample.image_id, tensor, sample.original_size, target, proposals)
-
-
-def as_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """(H, W, 3) as (3, H, W), copied only where torch cannot share it: read-only, or running backwards.
-
-    numpy counts an array of one row as contiguous even where its rows run backwards; torch refuses it all the same.
-    """
-    runs_backwards = min(pixels.strides) < 0
-    shared = pixels.copy() if runs_backwards else np.require(pixels, requirements=["C", "W"])
-    return torch.from_numpy(shared).permute(2, 0, 1)

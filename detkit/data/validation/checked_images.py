@@ -8,10 +8,10 @@ from pathlib import Path
 
 from detkit.data.faults import Fault
 from detkit.data.io.images import ImageError, ImageHeader, read_header, read_image, read_image_of_size
-from detkit.data.pipeline.loader import usable_cores
 from detkit.data.validation.checked_split import UNKNOWN_SIZE, CheckedSplit
 from detkit.data.validation.near_duplicates import Fingerprint, fingerprint_of
 from detkit.runtime.console import track
+from detkit.runtime.cores import usable_cores
 from detkit.structures import Size
 
 CheckedImages = dict[tuple[Path, Size], "CheckedImage"]  # by file and the size that annotations are for

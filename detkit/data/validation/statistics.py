@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
-from detkit.data.pipeline.transforms import Resize
+from detkit.data.ground_truth import Floats, GroundTruth, Ints, learned_boxes
+from detkit.data.pipeline.resize import Resize
 from detkit.data.validation.anchor_reach import best_overlaps
 
 REACHED = (0.5, 0.7)  # IoU: half, and what an anchor needs to be positive (Faster R-CNN, section 3.1.2)
@@ -61,14 +61,6 @@ def measure(truth: GroundTruth, frame: Frame) -> SplitStatistics:
         sides[:, 1] / sides[:, 0],
         best_overlaps(boxes, resized[image], frame.cell, frame.stride, frame.across_border),
     )
-
-
-def learned_boxes(truth: GroundTruth) -> tuple[Floats, Bools]:
-    """Boxes (M, 4) clipped to their images, and which of them (M,) have area there, as ListedDataset learns them."""
-    limits = truth.sizes[truth.image_index][:, [1, 0, 1, 0]]  # (M, 4)
-    boxes = np.clip(truth.objects.boxes, 0, limits).astype(np.float32)
-    is_learned: Bools = np.all(boxes[:, :2] < boxes[:, 2:], axis=1)
-    return boxes.astype(np.float64), is_learned
 
 
 def _resized(sizes: Ints, resize: Resize) -> Floats:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.data.pipeline.loader import BatchOrder, Shard, aspect_groups, collate, detection_batches, train_batches
-from detkit.data.pipeline.transforms import Augmentation, Resize, TrainTransform
+from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.transforms import Augmentation, TrainTransform
 from detkit.structures import Batch, Sample, Size, Target
 
 AUGMENT = Augmentation(horizontal_flip=0.5, vertical_flip=0.5, photometric=0.5, scale_jitter=(0.5, 1.5), safe_crop=0.5)

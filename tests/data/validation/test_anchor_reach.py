@@ -44,11 +44,11 @@ def test_as_all_anchors_one_by_one(placing: Placing, across_border: bool) -> Non
     for height, width in ((100, 150), (64, 64), (33, 200)):
         corners = rng.uniform(0, [width, height], (40, 2, 2))
         boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-        anchors = grid_anchors(cell, -(-height // 16), -(-width // 16), 16).double()
+        anchors = grid_anchors(torch.from_numpy(cell), -(-height // 16), -(-width // 16), 16).double()
         if not across_border:
             anchors = anchors[(clip(anchors, torch.tensor([height, width])) == anchors).all(dim=1)]
         overlaps = iou(anchors, torch.from_numpy(boxes))
         expected = overlaps.max(dim=0).values.tolist() if len(anchors) else [0.0] * len(boxes)
         sizes = np.tile([float(height), float(width)], (len(boxes), 1))
-        found = best_overlaps(boxes, sizes, cell.numpy().astype(np.float64), 16, across_border)
+        found = best_overlaps(boxes, sizes, cell.astype(np.float64), 16, across_border)
         assert found.tolist() == pytest.approx(expected, abs=1e-6)
