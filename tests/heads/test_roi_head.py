@@ -252,7 +252,7 @@ def select(
     model: RoIHead, scores: Tensor = SCORES, boxes: Tensor = BOXES, real: Tensor = ALL_REAL
 ) -> list[tuple[list[float], float, int]]:
     """The detections as rows, padding left out."""
-    found_boxes, found_scores, labels = model.select(scores, boxes, real, SIZE_30_35)
+    found_boxes, found_scores, labels = model.select(scores, boxes, real, SIZE_30_35, model.rule)
     assert len(found_boxes) == len(found_scores) == len(labels) == min(model.rule.max_detections, len(scores) * 2)
     assert bool((found_scores.diff() <= 0).all())  # so that padding, 0, comes last
     rows = zip(found_boxes.tolist(), found_scores.tolist(), labels.tolist(), strict=True)
@@ -302,7 +302,9 @@ def test_select_is_nms_class_by_class() -> None:
     scores = (torch.randn(40, 3) * 2).softmax(dim=1)
     corners = torch.rand(40, 2, 2) * torch.tensor([25.0, 20.0])
     boxes = torch.cat([corners, corners + 3 + torch.rand(40, 2, 2) * 12], dim=2)
-    found_boxes, found_scores, labels = model.select(scores, boxes, torch.ones(40, dtype=torch.bool), SIZE_30_35)
+    found_boxes, found_scores, labels = model.select(
+        scores, boxes, torch.ones(40, dtype=torch.bool), SIZE_30_35, model.rule
+    )
     for label in range(2):
         mine = box_ops.clip(boxes[:, label], SIZE_30_35)[scores[:, label] > 0.2]
         its_scores = scores[:, label][scores[:, label] > 0.2]
