@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import torch
 
@@ -47,6 +47,16 @@ class Predictor:
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = resize or build_resize(config)
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is also Iterable[str]
+        self, images: ImageSource, min_score: float = ..., batch_size: int = ..., progress: bool = ...
+    ) -> Result: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageSource], min_score: float = ..., batch_size: int = ..., progress: bool = ...
+    ) -> list[Result]: ...
+
     def predict(
         self,
         images: ImageSource | Iterable[ImageSource],
@@ -60,6 +70,9 @@ class Predictor:
         tensor (3, H, W), of uint8 RGB. Boxes are in its own pixels. `min_score` holds whatever the detector's
         configuration says. `progress` shows a bar. Raises ValueError for what is no image: the message names it.
         Threads can share a predictor.
+
+        A type checker cannot tell the path of a folder from that of an image and expects a Result of either; of
+        `[folder]`, which finds the same, it expects the list.
         """
         sources = listed(images)
         total = len(sources) if isinstance(sources, Sized) else None

@@ -1,6 +1,9 @@
 """A trained detector in use: what it takes, what it gives, and what it says of files it cannot use."""
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -305,3 +308,49 @@ def test_the_weights_that_training_started_from_are_not_needed(tmp_path: Path, f
     saved.config["model"]["backbone"]["weights"] = "gone.pt"
     save_model(saved, tmp_path / "model.pt")
     assert detkit.load(tmp_path).classes == saved.classes
+
+
+# Types
+
+
+USER = """
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import detkit
+
+predictor = detkit.load("runs/own_data_mine")
+found = predictor.predict("street.jpg", min_score=0.5)
+for name, score, box in found:
+    print(name.upper(), score + 1, box[0])
+found.save("found.jpg")
+array: NDArray[np.uint8] = np.zeros((8, 8, 3), np.uint8)
+reveal_type(predictor.predict(array))
+reveal_type(predictor.predict(Image.open("street.jpg")))
+reveal_type(predictor.predict(["images"]))
+reveal_type(predictor.predict(Path("images").glob("*.jpg")))
+predictor.predict(3)
+"""
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_pass_a_users_type_checker(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(USER)
+    root = Path(detkit.__file__).parent.parent
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--ignore-missing-imports"]
+    environment = os.environ | {"MYPYPATH": str(root)}
+    done = subprocess.run(
+        [*command, "--follow-imports", "silent", "user.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line.split(": ", 1)[1].replace("builtins.", "") for line in done.stdout.splitlines()[:-1]]
+    one, many = '"detkit.results.Result"', '"list[detkit.results.Result]"'
+    revealed = [f"note: Revealed type is {kind}" for kind in (one, one, many, many)]
+    assert lines[:4] == revealed, done.stdout + done.stderr
+    assert all("predict" in line for line in lines[4:]) and "error" in lines[4], done.stdout
