@@ -19,14 +19,14 @@ from detkit.structures import Batch, Features, Losses, Target
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """Which regions the head learns from."""
+    """Which regions the head learns from. Ranges and defaults stand in config/models.py, under the same names."""
 
     batch_per_image: int
     foreground_fraction: float
     foreground_iou: float
     background_iou: tuple[float, float]  # [least, most)
     box_weight: float
-    smooth_l1_beta: float = 1.0  # Fast R-CNN, equation 3; 0: L1
+    smooth_l1_beta: float  # offsets below it count quadratically; 0: L1
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ class Anchors:
     sizes: Sequence[float]  # px, square root of the area
     ratios: Sequence[float]  # height / width
     stride: int  # px between cells
-    offset: float = 0.0  # px where the first cell begins
-    placing: Placing = "centered"
+    offset: float  # px where the first cell begins
+    placing: Placing
 
 
 @dataclass(frozen=True)
 class RPNTraining:
-    """Which anchors the RPN learns from."""
+    """Which anchors the RPN learns from. Ranges and defaults stand in config/models.py, under the same names."""
 
     positive_iou: float
     negative_iou: float
@@ -36,7 +36,7 @@ class RPNTraining:
     positive_fraction: float
     across_border: bool  # also anchors that leave the image; the paper leaves them out
     box_weight: float
-    smooth_l1_beta: float = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN; 0: L1
+    smooth_l1_beta: float  # offsets below it count quadratically; 0: L1
 
 
 @dataclass(frozen=True)

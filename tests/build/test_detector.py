@@ -1,5 +1,6 @@
 """From sections to objects: what is built is what the config says."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ from detkit.backbones.preprocess import Normalize
 from detkit.build.detector import build_detector, build_pool
 from detkit.build.backbone import build_backbone
 from detkit.build.training import build_optimizer, build_schedule, build_train_settings, learning_rate
+from detkit.config.base import Section
 from detkit.config.loading import load_config
+from detkit.heads.roi_head import DetectionRule, HeadTraining
+from detkit.heads.rpn import RPNTraining
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
 from detkit.config.backbones import VGG, Pixels, ResNet, ZFNet
 from detkit.config.schema import Config
-from detkit.config.models import RoIAlignConfig, RoIMaxPoolConfig
+from detkit.config.models import HeadConfig, RoIAlignConfig, RoIMaxPoolConfig, RPNConfig, SVMConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PUBLISHED = sorted(path for path in CONFIGS.rglob("*.yaml") if "\nmodel:" in path.read_text())
@@ -46,6 +50,16 @@ def test_the_numbers_of_the_config_arrive(tiny_file: Path) -> None:
     assert rpn.train_selection.nms_iou == rpn.test_selection.nms_iou == 0.65
     assert (head.rule.nms_iou, head.rule.max_detections) == (0.35, 9)
     assert (head.settings.foreground_fraction, head.settings.background_iou) == (0.4, (0.1, 0.45))
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [(RPNTraining, RPNConfig), (HeadTraining, HeadConfig), (DetectionRule, HeadConfig), (DetectionRule, SVMConfig)],
+)
+def test_a_section_has_every_number_and_its_only_default(kind: type, section: type[Section]) -> None:
+    for field in fields(kind):
+        assert field.default is MISSING
+        assert not section.model_fields[field.name].is_required()
 
 
 def test_pools(tiny_config: Config) -> None:

@@ -16,7 +16,12 @@ Box = tuple[float, float, float, float]
 CHANNELS = 3
 STD = (0.1, 0.1, 0.2, 0.2)
 TRAINING = HeadTraining(
-    batch_per_image=8, foreground_fraction=0.5, foreground_iou=0.5, background_iou=(0.0, 0.5), box_weight=1.0
+    batch_per_image=8,
+    foreground_fraction=0.5,
+    foreground_iou=0.5,
+    background_iou=(0.0, 0.5),
+    box_weight=1.0,
+    smooth_l1_beta=1.0,
 )
 RULE = DetectionRule(min_score=0.1, nms_iou=0.5, max_detections=5)
 SIZE = (64, 64)  # of every image, px
