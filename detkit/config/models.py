@@ -102,6 +102,7 @@ class ProposalsConfig(Section):
 
 class SelectiveSearchConfig(ProposalsConfig):
     kind: Literal["selective_search"]
+    # 32 strategies, four times those of the paper's "Fast"; or the 80 of its "Quality" (proposals/selective_search.py).
     mode: Literal["fast", "quality"] = "fast"
 
 
