@@ -68,7 +68,7 @@ def selective_search(image: NDArray[np.uint8], mode: Mode = "fast") -> tuple[NDA
         raise ValueError(f"selective search: mode {mode!r}; expected one of {', '.join(_MODES)}")
     if min(image.shape[:2]) < MIN_SIDE:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    shrunk = _shrunk(np.ascontiguousarray(image))
+    shrunk = _shrunk(image.copy())  # contiguous and writable: for a read-only array numba would compile all anew
     height, width = shrunk.shape[:2]
     found = np.concatenate(list(_grouped(shrunk, _MODES[mode])))
     boxes, times = _unique(_widened(found, height, width))
