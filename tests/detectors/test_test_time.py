@@ -23,7 +23,7 @@ from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
-from detkit.structures import Detections, Sample
+from detkit.structures import Detections, Sample, collate
 from tests.conftest import Inside
 
 Change = Callable[[dict[str, Any]], None]
