@@ -14,7 +14,6 @@ from detkit.config.loading import parse_config
 from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
 from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.transforms import Resize, as_tensor
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
@@ -23,7 +22,7 @@ from detkit.heads.compression import compress_tail
 from detkit.results import Result
 from detkit.runtime.console import track
 from detkit.staged.detector import StagedDetector
-from detkit.structures import Batch, Clock, Sample, no_clock
+from detkit.structures import Batch, Clock, Sample, collate, no_clock
 
 T = TypeVar("T")
 

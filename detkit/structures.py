@@ -5,7 +5,7 @@ Boxes, everywhere: float32 (x1, y1, x2, y2) in pixels of the image at hand, cont
 File formats with another convention (VOC: 1-based, both corners inside) are converted where they are read or written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 Losses = dict[str, Tensor]  # scalars, already weighted: their sum is what training minimises
 Size = tuple[int, int]  # (height, width) in pixels
+LEAST_SIDE = 32  # px of a batch's images, two cells of stride 16: there are networks that cannot look at less
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,25 @@ class Batch:
             None if self.targets is None else tuple(target.to(device) for target in self.targets),
             None if self.proposals is None else tuple(p.to(device, non_blocking=True) for p in self.proposals),
         )
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad the samples' images with zeros to the largest height and width among them, and to LEAST_SIDE."""
+    height = max(LEAST_SIDE, *(s.image.shape[1] for s in samples))
+    width = max(LEAST_SIDE, *(s.image.shape[2] for s in samples))
+    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
+    for image, sample in zip(images, samples, strict=True):
+        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    targets = [s.target for s in samples if s.target is not None]
+    proposals = [s.proposals for s in samples if s.proposals is not None]
+    return Batch(
+        images=images,
+        sizes=torch.tensor([s.image.shape[1:] for s in samples]),
+        original_sizes=torch.tensor([s.original_size for s in samples]),
+        image_ids=tuple(s.image_id for s in samples),
+        targets=tuple(targets) if len(targets) == len(samples) else None,
+        proposals=tuple(proposals) if len(proposals) == len(samples) else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -50,14 +50,3 @@ def _rounded_anchors(sizes: Sequence[float], ratios: Sequence[float], base: int)
             half = [side * size / base / 2 for side in (width, round(width * ratio))]
             rows.append([-half[0], -half[1], *half])
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
-
-
-def grid_anchors(cell: Tensor, height: int, width: int, stride: int, offset: float = 0.0) -> Tensor:
-    """`cell` (A, 4) repeated at every cell's centre: (height * width * A, 4) px of the image, row by row.
-
-    `offset`: px where the first cell begins (backbones/backbone.py).
-    """
-    x = (torch.arange(width, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
-    y = (torch.arange(height, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
-    centers = torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flip(-1)  # (height, width, 2) as x, y
-    return (centers.repeat(1, 1, 2)[:, :, None] + cell).reshape(-1, 4)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Normalize
 from detkit.build.detector import build_detector, build_pool
 from detkit.build.backbone import build_backbone
 from detkit.build.training import build_optimizer, build_schedule, build_train_settings, learning_rate

@@ -15,7 +15,6 @@ import detkit
 from detkit.build.detector import build_detector, build_staged_detector
 from detkit.config.loading import ConfigError, parse_config, parse_test_time
 from detkit.config.schema import TestTime
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.transforms import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
@@ -343,7 +342,7 @@ def test_a_predictor_with_options_predicts_in_px_of_the_image(finished_run: Path
     arrays = [sample.image for sample in images()]
     assert_same(same_size.predict(arrays, min_score=0), usual.predict(arrays, min_score=0))  # type: ignore[arg-type]
     voting = detkit.load(finished_run, device="cpu", test_time=TestTime(flip=True, box_voting=0.5))
-    everything, some = (voting.predict(images[0], min_score=least) for least in (0.01, 0.3))
+    everything, some = (voting.predict(arrays[0], min_score=least) for least in (0.01, 0.3))
     assert len(some) < len(everything)
     assert torch.equal(some.boxes, everything.boxes[: len(some)])  # the same voters, whatever is asked for
 
