@@ -160,17 +160,18 @@ class RoIHead(nn.Module):
     def _sample(self, proposals: Tensor, target: Target, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (R_i, 4), labels (R_i,) with C for background, and offsets to their objects (R_i, 4), 0 without one.
 
-        The objects themselves are among the candidates, so that there is foreground from the first step on.
+        The objects themselves are among the candidates, so that there is foreground from the first step on. Where
+        nothing can be learned from, the whole image (of `size` (2,) px) stands for background: a mean needs a region.
         """
-        whole = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]  # never without a region
-        candidates = torch.cat([proposals, target.boxes[~target.ignore], whole])
+        candidates = torch.cat([proposals, target.boxes[~target.ignore]])
         settings = self.settings
         match_labels, index = match(
             candidates, target, settings.foreground_iou, settings.background_iou, each_object_its_best=False
         )
         foreground, background = sample(match_labels, settings.batch_per_image, settings.foreground_fraction)
         if len(foreground) + len(background) == 0:
-            background = torch.tensor([len(candidates) - 1], device=candidates.device)
+            candidates = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]
+            background = torch.zeros(1, dtype=torch.int64, device=candidates.device)
         sampled = torch.cat([foreground, background])
         labels = torch.full_like(sampled, self.num_classes)
         box_targets = candidates.new_zeros(len(sampled), 4)
