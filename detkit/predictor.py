@@ -1,13 +1,11 @@
 """A trained detector in use: `detkit.load(path).predict(images)`."""
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, overload
 
-import numpy as np
 import torch
 
 from detkit.build.data import build_resize
@@ -16,18 +14,15 @@ from detkit.config.loading import parse_config
 from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
 from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.resize import Resize, as_tensor
-from detkit.detectors.test_time import TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
 from detkit.engine.inference import Detector, prepare
 from detkit.heads.compression import compress_tail
-from detkit.heads.roi_head import RoIHead
 from detkit.results import Result
 from detkit.runtime.console import track
 from detkit.staged.detector import StagedDetector
-from detkit.structures import Clock, Detections, Sample, no_clock
+from detkit.structures import Batch, Clock, Sample, collate, no_clock
 
 T = TypeVar("T")
 
@@ -51,6 +46,16 @@ class Predictor:
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = resize or build_resize(config)
 
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is also Iterable[str]
+        self, images: ImageSource, min_score: float = ..., batch_size: int = ..., progress: bool = ...
+    ) -> Result: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageSource], min_score: float = ..., batch_size: int = ..., progress: bool = ...
+    ) -> list[Result]: ...
+
     def predict(
         self,
         images: ImageSource | Iterable[ImageSource],
@@ -63,22 +68,16 @@ class Predictor:
         An image is a path, an http(s) URL, the bytes of a file, a PIL image, an array (H, W, 3) or grey (H, W), or a
         tensor (3, H, W), of uint8 RGB. Boxes are in its own pixels. `min_score` holds whatever the detector's
         configuration says. `progress` shows a bar. Raises ValueError for what is no image: the message names it.
-        """
-        found = self.predict_all(images, min_score, batch_size, progress)
-        return found[0] if is_one(images) else found
+        Threads can share a predictor.
 
-    def predict_all(
-        self,
-        images: ImageSource | Iterable[ImageSource],
-        min_score: float = MIN_SCORE,
-        batch_size: int = BATCH,
-        progress: bool = False,
-    ) -> list[Result]:
-        """As `predict`, but always a list."""
+        A type checker cannot tell the path of a folder from that of an image and expects a Result of either; of
+        `[folder]`, which finds the same, it expects the list.
+        """
         sources = listed(images)
-        found = self.stream(sources, min_score, batch_size)
         total = len(sources) if isinstance(sources, Sized) else None
-        return list(track(found, "detecting", total) if progress else found)
+        found = self.stream(sources, min_score, batch_size)
+        results = list(track(found, "detecting", total) if progress else found)
+        return results[0] if is_one(images) else results
 
     def stream(
         self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE, batch_size: int = BATCH
@@ -87,22 +86,19 @@ class Predictor:
         if not 0 <= min_score <= 1 or batch_size < 1:
             raise ValueError(f"min_score {min_score:g}, batch_size {batch_size}: expected 0 to 1, and at least 1")
         for group in in_groups(map(open_image, listed(images)), batch_size):
-            yield from self.predict_batch(group, min_score)
+            yield from self.detect(group, min_score)
 
-    def predict_batch(self, images: Sequence[OpenImage], min_score: float = MIN_SCORE) -> list[Result]:
+    def detect(self, images: Sequence[OpenImage], min_score: float = MIN_SCORE) -> list[Result]:
         """As `predict`, in images that are open already: one batch."""
-        detections = self.detect([self.sample(image) for image in images], min_score)
+        batch = self.batch([self.sample(image) for image in images])
         return [
             Result(found.boxes, found.scores, found.labels, self.classes, image.name, image.size, image.origin)
-            for image, found in zip(images, detections, strict=True)
+            for image, found in zip(images, self.detector.detect(batch, min_score=min_score), strict=True)
         ]
 
-    def detect(self, samples: Sequence[Sample], min_score: float, clock: Clock = no_clock) -> list[Detections]:
-        """Detections of at least `min_score` in samples that `sample` made, in one batch; `clock` times the stages."""
-        with clock("resize"):
-            batch = collate([self.resize(sample) for sample in samples]).to(self.device)
-        with _rule_reaching(self.detector, min_score):
-            return [_at_least(found, min_score) for found in self.detector.detect(batch, clock)]
+    def batch(self, samples: Sequence[Sample]) -> Batch:
+        """Samples that `sample` made, as the detector takes them."""
+        return collate([self.resize(sample) for sample in samples]).to(self.device)
 
     def sample(self, image: OpenImage, clock: Clock = no_clock) -> Sample:
         """The image with what the detector starts from; an RPN starts from the image alone."""
@@ -204,29 +200,3 @@ def _compress(detector: TwoStageDetector | StagedDetector, ranks: Sequence[int])
         compress_tail(detector.head.tail, ranks)
     else:
         compress_tail(detector.network.tail.tail, ranks)
-
-
-@contextmanager
-def _rule_reaching(detector: Detector, min_score: float) -> Iterator[None]:
-    """While entered, the detector's own least score lets through all of at least `min_score`.
-
-    Raising it changes no detection above it: NMS and the limit on detections go from the best down. Only box voting
-    asks boxes of low scores, too: with test-time options it is never raised.
-    """
-    holder = detector.head if isinstance(detector, TwoStageDetector | TestTimeDetector) else detector
-    if not isinstance(holder, RoIHead | StagedDetector):
-        yield
-        return
-    before = holder.rule
-    below = float(np.nextafter(np.float32(min_score), np.float32(0)))  # the rule asks for scores above its limit
-    below = min(below, before.min_score) if isinstance(detector, TestTimeDetector) else below
-    holder.rule = replace(before, min_score=below)
-    try:
-        yield
-    finally:
-        holder.rule = before
-
-
-def _at_least(found: Detections, min_score: float) -> Detections:
-    count = int((found.scores >= min_score).sum())  # best first
-    return Detections(found.boxes[:count], found.scores[:count], found.labels[:count])

@@ -1,6 +1,10 @@
 """A trained detector in use: what it takes, what it gives, and what it says of files it cannot use."""
 
+import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from PIL import Image
 import detkit
 from detkit.build.detector import build_staged_detector
 from detkit.config.loading import parse_config
+from detkit.config.schema import TestTime
 from detkit.data.io.image_sources import OpenImage
 from detkit.data.io.images import ImageError, read_image
 from detkit.detectors.two_stage import TwoStageDetector
@@ -130,7 +135,7 @@ def test_detections_are_best_first_and_above_the_least_score(predictor: Predicto
 def test_a_score_below_the_detectors_own_limit_can_be_asked_for(
     form: str, predictor: Predictor, staged: Predictor, images: list[Path]
 ) -> None:
-    """The limit of the configuration is for that call as if it were not there, and is back after it."""
+    """The limit of the configuration is for that call as if it were not there."""
     asked = {"two-stage": predictor, "staged": staged}[form]
     holder = asked.detector.head if isinstance(asked.detector, TwoStageDetector) else asked.detector
     usual = holder.rule
@@ -143,12 +148,24 @@ def test_a_score_below_the_detectors_own_limit_can_be_asked_for(
             assert torch.equal(found.scores, everything.scores[:count]) and torch.equal(
                 found.boxes, everything.boxes[:count]
             )
-        assert holder.rule.min_score == 0.999
-        with pytest.raises(ValueError, match="missing"):
-            asked.predict([images[0], "missing.jpg"], min_score=0)
-        assert holder.rule.min_score == 0.999
     finally:
         holder.rule = usual
+
+
+@pytest.mark.parametrize("form", ["two-stage", "staged", "test-time"])
+def test_threads_share_a_predictor_each_with_its_least_score(
+    form: str, predictor: Predictor, staged: Predictor, finished_run: Path, images: list[Path]
+) -> None:
+    looking = detkit.load(finished_run, test_time=TestTime(flip=True, box_voting=0.5))
+    asked = {"two-stage": predictor, "staged": staged, "test-time": looking}[form]
+    scores = asked.predict(images[0], min_score=0).scores
+    least = [scores[len(scores) * i // 8].item() for i in range(8)] * 4
+    alone = [asked.predict(images[0], min_score=one) for one in least]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda one: asked.predict(images[0], min_score=one), least))
+    assert [len(found) for found in together] == [len(found) for found in alone]
+    assert len({len(found) for found in alone}) > 1  # else no thread could disturb another
+    assert all(same(one, other) for one, other in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize(("min_score", "batch_size"), [(-0.1, 4), (1.1, 4), (0.5, 0)])
@@ -291,3 +308,49 @@ def test_the_weights_that_training_started_from_are_not_needed(tmp_path: Path, f
     saved.config["model"]["backbone"]["weights"] = "gone.pt"
     save_model(saved, tmp_path / "model.pt")
     assert detkit.load(tmp_path).classes == saved.classes
+
+
+# Types
+
+
+USER = """
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+import detkit
+
+predictor = detkit.load("runs/own_data_mine")
+found = predictor.predict("street.jpg", min_score=0.5)
+for name, score, box in found:
+    print(name.upper(), score + 1, box[0])
+found.save("found.jpg")
+array: NDArray[np.uint8] = np.zeros((8, 8, 3), np.uint8)
+reveal_type(predictor.predict(array))
+reveal_type(predictor.predict(Image.open("street.jpg")))
+reveal_type(predictor.predict(["images"]))
+reveal_type(predictor.predict(Path("images").glob("*.jpg")))
+predictor.predict(3)
+"""
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_pass_a_users_type_checker(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(USER)
+    root = Path(detkit.__file__).parent.parent
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--ignore-missing-imports"]
+    environment = os.environ | {"MYPYPATH": str(root)}
+    done = subprocess.run(
+        [*command, "--follow-imports", "silent", "user.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line.split(": ", 1)[1].replace("builtins.", "") for line in done.stdout.splitlines()[:-1]]
+    one, many = '"detkit.results.Result"', '"list[detkit.results.Result]"'
+    revealed = [f"note: Revealed type is {kind}" for kind in (one, one, many, many)]
+    assert lines[:4] == revealed, done.stdout + done.stderr
+    assert 'error: No overload variant of "predict"' in lines[4] and done.stdout.count("error:") == 1, done.stdout

@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import AveragedTail, Backbone, half_rgb
 from detkit.backbones.chain import Chain, first
 from detkit.backbones.norms import Norm, norm_layer
-from detkit.backbones.preprocess import half_rgb
 from detkit.backbones.weights import file_state, load, no_imagenet, random_start
 
 BLOCKS = {  # in conv2_x to conv5_x
@@ -84,17 +83,6 @@ class Bottleneck(nn.Module):
         return torch.as_tensor(shortcut + self.conv3(F.relu(self.norm3(narrow))))
 
 
-class PreResNetTail(nn.Module):
-    """conv5_x, the last norm and ReLU, average pooling: (R, C, P, P) -> (R, D)."""
-
-    def __init__(self, stage: nn.Module, norm: nn.Module) -> None:
-        super().__init__()
-        self.stage, self.norm = stage, norm
-
-    def forward(self, regions_RCPP: Tensor) -> Tensor:
-        return F.relu(self.norm(self.stage(regions_RCPP))).mean(dim=(2, 3))
-
-
 def preresnet(depth: int, norm: Norm, frozen_stages: int, weights: str | None) -> Backbone:
     """A pre-activation ResNet of 18, 34, 50, 101, 152 or 200 layers as a backbone.
 
@@ -126,7 +114,7 @@ def preresnet(depth: int, norm: Norm, frozen_stages: int, weights: str | None) -
     return Backbone(
         preprocess=half_rgb(),
         features=Chain(chain, first(chain, frozen_stages)),
-        tail=PreResNetTail(stages[3], last_norm),
+        tail=AveragedTail(OrderedDict(stage=stages[3], norm=last_norm, relu=nn.ReLU())),
         stride=16,
         channels=channels[3],
         pool_size=14,  # conv5_x halves it to 7

@@ -5,36 +5,24 @@ The network is torchvision's, so its weights and theirs have the same names: con
 1x1 (the published MSRA / Caffe models).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import AveragedTail, Backbone, caffe_bgr, imagenet_rgb
 from detkit.backbones.chain import Chain, first
 from detkit.backbones.norms import Norm, norm_layer
-from detkit.backbones.preprocess import caffe_bgr, imagenet_rgb
 from detkit.backbones.weights import State, file_state, imagenet_state, load, no_imagenet
 
 Layout = Literal["torchvision", "msra"]
 FirstPool = Literal["padded", "ceil"]
 FEATURES = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3")
 STAGE_ENDS = (0, 4, 5, 6, 7)  # of these, how many are in no stage, conv1, conv1 and conv2_x, ... through conv4_x
-
-
-class ResNetTail(nn.Module):
-    """conv5_x and average pooling: (R, C, P, P) -> (R, D)."""
-
-    def __init__(self, network: ResNet) -> None:
-        super().__init__()
-        self.layer4 = network.layer4
-
-    def forward(self, regions_RCPP: Tensor) -> Tensor:
-        return torch.as_tensor(self.layer4(regions_RCPP).mean(dim=(2, 3)))
 
 
 def resnet(
@@ -64,7 +52,7 @@ def resnet(
     return Backbone(
         preprocess=caffe_bgr() if layout == "msra" else imagenet_rgb(),
         features=Chain(chain, first(chain, STAGE_ENDS[frozen_stages])),
-        tail=ResNetTail(network),
+        tail=AveragedTail(OrderedDict(layer4=network.layer4)),
         stride=16,
         channels=256 * expansion,
         pool_size=14,  # conv5_x halves it to 7

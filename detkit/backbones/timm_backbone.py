@@ -13,11 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.chain import Chain, Named, first
 from detkit.backbones.grid import Grid, GridTracer, frozen_modules
 from detkit.backbones.norms import batch_norms, calibrate
-from detkit.backbones.preprocess import Normalize
 from detkit.backbones.vgg import VGGTail
 from detkit.backbones.weights import file_state, load
 

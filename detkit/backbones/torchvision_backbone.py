@@ -9,11 +9,10 @@ import torch
 import torchvision
 from torch import nn
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import Backbone, half_rgb, imagenet_rgb
 from detkit.backbones.chain import Chain, Named, first
 from detkit.backbones.grid import Grid, frozen_modules, trace
 from detkit.backbones.norms import batch_norms, calibrate
-from detkit.backbones.preprocess import half_rgb, imagenet_rgb
 from detkit.backbones.vgg import VGGTail
 from detkit.backbones.weights import State, file_state, imagenet_state, load, random_start, renamed
 

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import Backbone, caffe_bgr, imagenet_rgb
 from detkit.backbones.chain import Chain
-from detkit.backbones.preprocess import caffe_bgr, imagenet_rgb
 from detkit.backbones.weights import State, file_state, imagenet_state, load, no_imagenet, random_start, renamed
 
 CHANNELS = (64, 128, 256, 512, 512)  # of conv1_x to conv5_x

@@ -8,9 +8,8 @@ channels as in AlexNet. Weight files have Caffe's names: conv1.weight ... conv5.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
+from detkit.backbones.backbone import Backbone, caffe_bgr
 from detkit.backbones.chain import Chain, first
-from detkit.backbones.preprocess import caffe_bgr
 from detkit.backbones.vgg import PIXEL_STD, VGGTail
 from detkit.backbones.weights import file_state, load, no_imagenet, random_start, renamed
 

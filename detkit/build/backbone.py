@@ -5,8 +5,7 @@ from pathlib import Path
 
 import torch
 
-from detkit.backbones.backbone import Backbone
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.preresnet import preresnet
 from detkit.backbones.resnet import resnet
 from detkit.backbones.timm_backbone import timm_backbone

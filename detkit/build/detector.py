@@ -1,16 +1,17 @@
 """From the configuration to the detector; with the other build_*.py the only place that matches on `kind`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from torch import nn
 
 from detkit.backbones.backbone import Backbone
 from detkit.backbones.multi_scale import Frozen, MultiScale
 from detkit.build.backbone import build_backbone, check_tail, shape_of
+from detkit.config.base import Section
 from detkit.config.models import (
     RCNN,
     AnyPool,
@@ -45,6 +46,8 @@ from detkit.proposals.make import Proposer
 from detkit.staged.detector import StagedDetector
 from detkit.staged.region_network import RegionNetwork, RegionTail
 from detkit.staged.svm import SVMRule
+
+Numbers = TypeVar("Numbers", RPNTraining, HeadTraining, DetectionRule)  # values whose fields a section declares
 
 
 def build_detector(config: Config, num_classes: int) -> TwoStageDetector:
@@ -83,7 +86,7 @@ def build_staged_detector(config: Config, num_classes: int) -> StagedDetector:
     model = config.model
     assert isinstance(model, RCNN | SPPNet)
     network = region_network(build_detector(config, num_classes), model)
-    rule = DetectionRule(model.svm.min_score, model.svm.nms_iou, model.svm.max_detections)
+    rule = _numbers(DetectionRule, model.svm)
     pool5_dim, fc7_dim = region_dims(config)
     regressed = pool5_dim if model.regression.features == "pool5" else fc7_dim
     return StagedDetector(network, num_classes, fc7_dim, regressed, model.regression.features, rule)
@@ -219,18 +222,22 @@ def _rpn(rpn: RPNConfig, backbone: Backbone, inclusive: bool) -> RPN:
     return RPN(
         backbone.channels,
         rpn.channels,
-        Anchors(rpn.sizes, rpn.ratios, backbone.stride, backbone.offset, rpn.anchors),
-        RPNTraining(
-            rpn.positive_iou,
-            rpn.negative_iou,
-            rpn.batch_per_image,
-            rpn.positive_fraction,
-            rpn.across_border,
-            rpn.box_weight,
-            rpn.smooth_l1_beta,
+        Anchors(
+            sizes=rpn.sizes, ratios=rpn.ratios, stride=backbone.stride, offset=backbone.offset, placing=rpn.anchors
         ),
-        train=Selection(rpn.train_before_nms, rpn.train_after_nms, rpn.nms_iou, rpn.min_side),
-        test=Selection(rpn.test_before_nms, rpn.test_after_nms, rpn.nms_iou, rpn.min_side),
+        _numbers(RPNTraining, rpn),
+        train=Selection(
+            before_nms=rpn.train_before_nms,
+            after_nms=rpn.train_after_nms,
+            nms_iou=rpn.nms_iou,
+            min_side=rpn.min_side,
+        ),
+        test=Selection(
+            before_nms=rpn.test_before_nms,
+            after_nms=rpn.test_after_nms,
+            nms_iou=rpn.nms_iou,
+            min_side=rpn.min_side,
+        ),
         inclusive=inclusive,
     )
 
@@ -257,18 +264,17 @@ def _head(
         tail,
         tail_dim,
         num_classes,
-        head.class_agnostic,
-        head.box_std,
-        HeadTraining(
-            head.batch_per_image,
-            head.foreground_fraction,
-            head.foreground_iou,
-            head.background_iou,
-            head.box_weight,
-            head.smooth_l1_beta,
-        ),
-        DetectionRule(head.min_score, head.nms_iou, head.max_detections),
-        regions_at_once,
-        inclusive,
-        global_context,
+        class_agnostic=head.class_agnostic,
+        box_std=head.box_std,
+        training=_numbers(HeadTraining, head),
+        rule=_numbers(DetectionRule, head),
+        regions_at_once=regions_at_once,
+        inclusive=inclusive,
+        global_context=global_context,
     )
+
+
+def _numbers(kind: type[Numbers], section: Section) -> Numbers:
+    """The fields of a section that the value has, too, as that value: their names are the same."""
+    names = {field.name for field in fields(kind)}
+    return kind(**section.model_dump(include=names))

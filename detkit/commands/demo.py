@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from detkit.data.io.image_sources import OpenImage, Pixels, open_image
-from detkit.data.pipeline.loader import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.evaluation.speed import StageClock
 from detkit.predictor import Predictor, load
@@ -99,7 +98,9 @@ def analyse(predictor: Predictor, path: Path) -> Analysis:
     with clock("decode"):
         image = open_image(path)
     sample = predictor.sample(image, clock)
-    [found] = predictor.detect([sample], LEAST_SCORE, clock)
+    with clock("resize"):
+        batch = predictor.batch([sample])
+    [found] = predictor.detector.detect(batch, clock, LEAST_SCORE)
     stages = {stage: times["mean"] for stage, times in clock.summary().items()}
     return Analysis(predictor, image, sample, found, stages)
 
@@ -113,7 +114,7 @@ def with_proposals(seen: Analysis) -> Analysis:
         return replace(seen, proposals=seen.sample.proposals)
     detector = seen.predictor.detector
     assert isinstance(detector, TwoStageDetector)  # the staged ones are given their proposals
-    batch = collate([seen.predictor.resize(seen.sample)]).to(seen.predictor.device)
+    batch = seen.predictor.batch([seen.sample])
     boxes, real = detector.proposals.propose(detector.extract(batch), batch)
     scale = (batch.original_sizes[0] / batch.sizes[0]).flip(0).repeat(2)
     return replace(seen, proposals=(boxes[0, real[0]] * scale.to(boxes.dtype)).cpu())

@@ -171,7 +171,7 @@ def _detect_images(predictor: Predictor, inputs: Sequence[Input], out: Path, rul
     with stop_between_steps(True) as stop:
         opened = track(_opened(inputs, table["failed"], stop), "detecting", len(inputs))
         for group in in_groups(opened, rule.batch_size):
-            results = predictor.predict_batch([image for _, image in group], rule.min_score)
+            results = predictor.detect([image for _, image in group], rule.min_score)
             for (one, image), result in zip(group, results, strict=True):
                 if rule.draw:
                     write_image(out / one.output, result.draw(image.pixels))
@@ -215,6 +215,6 @@ def _detect_video(predictor: Predictor, one: Input, out: Path, rule: Rule, table
 
 def _in_frames(predictor: Predictor, video: Video, rule: Rule, stop: StopRequest) -> Iterator[Result]:
     for group in in_groups(track(video.frames, video.name, video.num_frames), rule.batch_size):
-        yield from predictor.predict_batch([OpenImage(video.name, frame, frame) for frame in group], rule.min_score)
+        yield from predictor.detect([OpenImage(video.name, frame, frame) for frame in group], rule.min_score)
         if stop.asked:
             return

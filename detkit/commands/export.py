@@ -126,18 +126,18 @@ class OnnxDetector:
         self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"), as_stored)
 
     def predict(self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE) -> list[Result]:
-        """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
-        return self._predictor.predict_all(images, min_score)
+        """As Predictor.predict, always a list; what scores less than the config's min_score is not in the graph."""
+        return list(self._predictor.stream(images, min_score))
 
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image of a padded batch of images as they are stored."""
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """As engine/inference.py has it, of a padded batch of images as they are stored."""
         names = [one.name for one in self.session.get_inputs()]
         given = (batch.images, batch.sizes, *([padded(batch)[0]] if _takes_proposals(self.config) else []))
         arrays = [one.numpy() for one in given]
         with clock("graph"):
             found = self.session.run(None, dict(zip(names, arrays, strict=True)))
         boxes, scores, labels = (torch.from_numpy(one) for one in found)
-        return _as_detections(boxes, scores, labels)
+        return _as_detections(boxes, scores, labels, min_score)
 
 
 class TorchExportDetector:
@@ -157,18 +157,18 @@ class TorchExportDetector:
         self._predictor = Predictor(self, self.classes, self.config, torch.device("cpu"))
 
     def predict(self, images: ImageSource | Iterable[ImageSource], min_score: float = MIN_SCORE) -> list[Result]:
-        """As Predictor.predict_all; but what scores less than the min_score of the config is not in the graph."""
-        return self._predictor.predict_all(images, min_score)
+        """As Predictor.predict, always a list; what scores less than the config's min_score is not in the graph."""
+        return list(self._predictor.stream(images, min_score))
 
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image of a resized and padded batch."""
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """As engine/inference.py has it, of a resized and padded batch."""
         with clock("graph"), torch.no_grad():
             inputs = [batch.images, batch.sizes, batch.original_sizes]
             if _takes_proposals(self.config):
                 proposals, _ = padded(batch)
                 inputs.append(F.pad(proposals, (0, 0, 0, max(0, LEAST_PROPOSALS - proposals.shape[1]))))
             boxes, scores, labels = self.program(*inputs)
-        return _as_detections(boxes, scores, labels)
+        return _as_detections(boxes, scores, labels, min_score)
 
 
 def agreement(
@@ -177,8 +177,7 @@ def agreement(
     """How far the exported detector differs from the one it was made of, over all they find in `images`."""
     model = predictor.config.model
     least = (model.svm if isinstance(model, RCNN | SPPNet) else model.head).min_score  # that of the graph, too
-    find = exported.predict_all if isinstance(exported, Predictor) else exported.predict
-    return compare(predictor.predict_all(images, least), find(images, least))
+    return compare(predictor.predict(list(images), least), exported.predict(list(images), least))
 
 
 def _graph_of(predictor: Predictor) -> TwoStageDetector:
@@ -205,8 +204,9 @@ def _takes_proposals(config: Config) -> bool:
     return not isinstance(config.model, FasterRCNN)
 
 
-def _as_detections(boxes: Tensor, scores: Tensor, labels: Tensor) -> list[Detections]:
-    return [Detections(boxes[i, real], scores[i, real], labels[i, real]) for i, real in enumerate(scores > 0)]
+def _as_detections(boxes: Tensor, scores: Tensor, labels: Tensor, min_score: float | None) -> list[Detections]:
+    asked = (scores > 0) & (scores >= (min_score or 0))
+    return [Detections(boxes[i, real], scores[i, real], labels[i, real]) for i, real in enumerate(asked)]
 
 
 def _about(predictor: Predictor, usage: str) -> dict[str, str]:

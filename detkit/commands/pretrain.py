@@ -25,7 +25,12 @@ from detkit.recipes.session import Session
 from detkit.staged.region_network import RegionTail
 
 SAMPLING = HeadTraining(
-    batch_per_image=16, foreground_fraction=0.5, foreground_iou=0.5, background_iou=(0.0, 0.5), box_weight=0.0
+    batch_per_image=16,
+    foreground_fraction=0.5,
+    foreground_iou=0.5,
+    background_iou=(0.0, 0.5),
+    box_weight=0.0,
+    smooth_l1_beta=1.0,
 )
 PHASE = "pretraining"
 
@@ -48,10 +53,10 @@ def pretrain(config: Config, folder: Path, steps: int, side: int, grid: int | No
             RegionTail(to_pool5, backbone.tail),
             backbone.tail_dim,
             len(dataset.classes),
-            True,
-            (0.1, 0.1, 0.2, 0.2),
-            SAMPLING,
-            DetectionRule(0.05, 0.3, 100),
+            class_agnostic=True,
+            box_std=(0.1, 0.1, 0.2, 0.2),
+            training=SAMPLING,
+            rule=DetectionRule(min_score=0.05, nms_iou=0.3, max_detections=100),
         )
         model = TwoStageDetector(replace(backbone, features=nn.Identity()), RandomBoxes(), head)
         train = config.train.model_copy(

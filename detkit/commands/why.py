@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.loader import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.inference import Detector
 from detkit.evaluation.diagnosis import Candidates, Outcome, Regions
@@ -101,8 +100,7 @@ def write(why: Why, folder: Path) -> tuple[Path, Path]:
 @torch.no_grad()
 def trace(predictor: Predictor, sample: Sample) -> tuple[Regions, DetectionRule]:
     """What the detector considers in an image, on the CPU, and the rule by which it chooses."""
-    batch = collate([predictor.resize(sample)]).to(predictor.device)
-    return _trace(predictor.detector, batch)
+    return _trace(predictor.detector, predictor.batch([sample]))
 
 
 def _trace(detector: Detector, batch: Batch) -> tuple[Regions, DetectionRule]:

@@ -8,7 +8,7 @@ from detkit.config.base import Count, Fraction, Positive, Section
 
 
 class Pixels(Section):
-    """What a network's pixels were brought to, where that is not what its layout says (backbones/preprocess.py)."""
+    """What a network's pixels were brought to, where that is not what its layout says (backbones/backbone.py)."""
 
     mean: tuple[float, float, float]  # red, green, blue, of 0..255
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)

@@ -52,7 +52,7 @@ class RPNConfig(Section):
     positive_fraction: Fraction = 0.5
     across_border: bool = False  # learn from anchors that leave the image, too
     box_weight: NotNegative = 1.0
-    smooth_l1_beta: NotNegative = 1 / 9  # offsets below it count quadratically; 0: L1
+    smooth_l1_beta: NotNegative = 1 / 9  # offsets below it count quadratically (sigma = 3 in py-faster-rcnn); 0: L1
     nms_iou: Fraction = 0.7
     min_side: NotNegative = 16.0  # px
     train_before_nms: Count = 12000
@@ -71,7 +71,7 @@ class HeadConfig(Section):
     box_std: tuple[Positive, Positive, Positive, Positive] = (0.1, 0.1, 0.2, 0.2)
     class_agnostic: bool = False
     box_weight: NotNegative = 1.0
-    smooth_l1_beta: NotNegative = 1.0
+    smooth_l1_beta: NotNegative = 1.0  # Fast R-CNN, equation 3; 0: L1
     min_score: Fraction = 0.05
     nms_iou: Fraction = 0.3
     max_detections: Count = 100
@@ -102,6 +102,7 @@ class ProposalsConfig(Section):
 
 class SelectiveSearchConfig(ProposalsConfig):
     kind: Literal["selective_search"]
+    # 32 strategies, four times those of the paper's "Fast"; or the 80 of its "Quality" (proposals/selective_search.py).
     mode: Literal["fast", "quality"] = "fast"
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from detkit.detectors.views import View
 from detkit.heads.proposals import FileProposals
-from detkit.heads.roi_head import RoIHead
+from detkit.heads.roi_head import DetectionRule, RoIHead, suppress
 from detkit.ops import boxes as box_ops
 from detkit.ops.suppression import Decay, soft_nms_by_class, vote
 from detkit.structures import Batch, Clock, Detections, Features, no_clock
@@ -38,14 +38,13 @@ class Merging:
     decay: Decay | None = None  # of soft-NMS; None: NMS
     voting_iou: float | None = None  # None: boxes stay as they are
 
-    def __call__(self, head: RoIHead, candidates: Candidates) -> Candidates:
-        """Detections of one image by the rule of `head`, best first, without padding."""
+    def __call__(self, candidates: Candidates, rule: DetectionRule) -> Candidates:
+        """Detections of one image by the rule, best first, without padding."""
         boxes, scores, labels = candidates
-        rule = head.rule
         likely = ((scores > rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
         voters = boxes[likely], scores[likely], labels[likely]
         if self.decay is None:
-            boxes, scores, labels = head.suppress(*candidates)
+            boxes, scores, labels = suppress(*candidates, rule)
             real = scores > 0
             boxes, scores, labels = boxes[real], scores[real], labels[real]
         else:
@@ -82,8 +81,11 @@ class TestTimeDetector:
         return self.views[0].detector.head
 
     @torch.no_grad()
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image, in px of the stored image; each stage is entered once, for all views."""
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """As engine/inference.py has it; each stage is entered once, for all views.
+
+        Box voting asks boxes of low scores, too: what is asked for never raises the limit, and is applied at the end.
+        """
         views = self.views
         with clock("resize"):
             seen = [view.see(batch) for view in views]
@@ -98,11 +100,13 @@ class TestTimeDetector:
             score = self._score_together if self.shared_regions else self._score_apart
             candidates = score(seen, maps, regions)
         with clock("nms"):
-            merged = [self.merging(self.head, of_image) for of_image in candidates]
+            rule = min(self.head.rule, self.head.rule.at_least(min_score), key=lambda rule: rule.min_score)
+            merged = [self.merging(of_image, rule) for of_image in candidates]
         scale = (batch.original_sizes / seen[0].sizes).flip(1).repeat(1, 2)  # (B, 4): x, y, x, y
+        counts = [int((scores >= (min_score or 0)).sum()) for _, scores, _ in merged]  # best first
         return [
-            Detections((boxes * scale[i].to(boxes.dtype)).cpu(), scores.cpu(), labels.cpu())
-            for i, (boxes, scores, labels) in enumerate(merged)
+            Detections((boxes[:n] * scale[i].to(boxes.dtype)).cpu(), scores[:n].cpu(), labels[:n].cpu())
+            for i, (n, (boxes, scores, labels)) in enumerate(zip(counts, merged, strict=True))
         ]
 
     def _score_apart(

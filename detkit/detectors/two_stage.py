@@ -25,9 +25,9 @@ class TwoStageDetector(nn.Module):
         return losses | self.head.loss(features, proposals, batch)
 
     @torch.no_grad()
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image, in pixels of the original image; wants eval mode, as any inference."""
-        boxes, scores, labels = self.detect_padded(batch, clock)
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """As engine/inference.py has it; wants eval mode, as any inference."""
+        boxes, scores, labels = self.detect_padded(batch, clock, min_score)
         scale = (batch.original_sizes / batch.sizes).flip(1).repeat(1, 2)  # (B, 4): x, y, x, y
         boxes = boxes * scale[:, None].to(boxes.dtype)
         return [
@@ -35,7 +35,9 @@ class TwoStageDetector(nn.Module):
             for i, real in enumerate(scores > 0)
         ]
 
-    def detect_padded(self, batch: Batch, clock: Clock = no_clock) -> tuple[Tensor, Tensor, Tensor]:
+    def detect_padded(
+        self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The tensor core of `detect`: boxes (B, D, 4) px of the resized images, scores (B, D), labels (B, D).
 
         Always D = max_detections rows an image; a score of 0 marks padding. torch.export can follow it.
@@ -47,7 +49,8 @@ class TwoStageDetector(nn.Module):
         with clock("regions"):
             scores, boxes = self.head.score(features, proposals, batch.sizes)
         with clock("nms"):
-            chosen = [self.head.select(scores[i], boxes[i], real[i], batch.sizes[i]) for i in range(len(batch))]
+            rule = self.head.rule.at_least(min_score)
+            chosen = [self.head.select(scores[i], boxes[i], real[i], batch.sizes[i], rule) for i in range(len(batch))]
             found_boxes, found_scores, found_labels = zip(*chosen, strict=True)
             return torch.stack(found_boxes), torch.stack(found_scores), torch.stack(found_labels)
 

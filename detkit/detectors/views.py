@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.resize import Resize
 from detkit.detectors.two_stage import TwoStageDetector
-from detkit.structures import Batch, Sample
+from detkit.structures import Batch, Sample, collate
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ from detkit.structures import Batch, Clock, Detections, no_clock
 class Detector(Protocol):
     """All that detecting in images needs: the two-stage detectors fit, and the staged ones."""
 
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]: ...
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """What is found in each image, best first, in px of the original image.
+
+        `min_score`: the least score of a detection; None: the detector's own rule. `clock` times the stages. A call
+        changes nothing in the detector, so that threads can share it.
+        """
+        ...
 
 
 def detect_all(

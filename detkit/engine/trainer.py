@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +149,7 @@ class Trainer:
     def _train_step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
         """One update. Returns the mean losses of its parts and the number of images."""
         settings = self.settings
-        torch.manual_seed(_step_seed(settings.seed, self.step, self.world.rank))
+        torch.manual_seed(step_seed(settings.seed, self.step, self.world.rank, self.world.size))
         set_rate(self.optimizer, settings.lr * settings.schedule(self.step))
         totals: dict[str, float] = {}
         num_images = 0
@@ -236,7 +237,12 @@ class _Meter:
         return {name: total / self._steps for name, total in self._sums.items()} | {"images_per_second": speed}
 
 
-def _step_seed(*parts: Any) -> int:
-    """A seed that differs in every part for every (seed, step, rank)."""
-    seed, step, rank = parts
-    return int((seed * 1_000_003 + step) * 8191 + rank) % 2**63
+def step_seed(seed: int, step: int, rank: int, size: int) -> int:
+    """What torch draws from in a step of one of `size` processes: 64 bits, which no other step of the run has.
+
+    torch's generator on the CPU looks at the lower 32 only. These count the steps of all processes, from a place that
+    hangs on the seed, so that they differ, too, up to 2^32 steps; a hash of everything would repeat itself within
+    100,000. The upper 32 are of the seed alone: two runs of unlike seeds have no step in common.
+    """
+    start = int.from_bytes(blake2b(str(seed).encode(), digest_size=8).digest(), "big")
+    return (start >> 32 << 32) + (start + step * size + rank) % 2**32

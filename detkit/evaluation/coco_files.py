@@ -73,11 +73,6 @@ def write_results(path: Path, detections: Mapping[str, Detections], truth: Groun
         file.write(b"]\n")
 
 
-def read_results(path: Path, truth: GroundTruth) -> dict[str, Detections]:
-    """Detections of every image of a results.json, best first, in float64 as the file has them; see read_rows."""
-    return read_rows(path, truth).by_image(truth)
-
-
 def read_rows(path: Path, truth: GroundTruth) -> ResultRows:
     """Reads the results.json of any tool: a list of detections, or an object with the list as "annotations".
 

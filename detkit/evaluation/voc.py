@@ -57,10 +57,6 @@ class ClassResult:
     def is_false(self) -> Bools:
         return np.equal(self.outcome, Outcome.FP)
 
-    @property
-    def is_ignored(self) -> Bools:
-        return np.equal(self.outcome, Outcome.IGNORED)
-
 
 @dataclass(frozen=True, eq=False)
 class VocResult:

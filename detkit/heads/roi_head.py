@@ -3,8 +3,9 @@
 Shapes: B images, R regions of the batch, K regions an image, C classes (background is the last logit), D tail size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,23 +19,32 @@ from detkit.structures import Batch, Features, Losses, Target
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """Which regions the head learns from."""
+    """Which regions the head learns from. Ranges and defaults stand in config/models.py, under the same names."""
 
     batch_per_image: int
     foreground_fraction: float
     foreground_iou: float
     background_iou: tuple[float, float]  # [least, most)
     box_weight: float
-    smooth_l1_beta: float = 1.0  # Fast R-CNN, equation 3; 0: L1
+    smooth_l1_beta: float  # offsets below it count quadratically; 0: L1
 
 
 @dataclass(frozen=True)
 class DetectionRule:
     """Which scored regions become detections."""
 
-    min_score: float
+    min_score: float  # what becomes one scores more
     nms_iou: float
     max_detections: int
+
+    def at_least(self, min_score: float | None) -> "DetectionRule":
+        """The rule under which all of at least `min_score` become detections, and no others; None: the rule as it is.
+
+        A higher limit changes no detection above it: NMS and the limit on detections go from the best down.
+        """
+        if min_score is None:
+            return self
+        return replace(self, min_score=float(np.nextafter(np.float32(min_score), np.float32(0))))
 
 
 class RoIHead(nn.Module):
@@ -122,13 +132,15 @@ class RoIHead(nn.Module):
         refined = box_ops.decode(regions[:, None, 1:], offsets * self.box_std, self.inclusive)
         return logits.softmax(dim=1).view(batch, count, -1), refined.view(batch, count, -1, 4)
 
-    def select(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def select(
+        self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor, rule: DetectionRule
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The detections of one image, best first: boxes (D, 4), scores (D,), labels (D,); a score of 0 is padding.
 
         `scores` (K, C + 1), `boxes` (K, C or 1, 4), `real` (K,) bool: which regions are no padding; `size` (2,) px.
         Pure tensor code whose output shape depends on no value.
         """
-        return self.suppress(*self.candidates(scores, boxes, real, size))
+        return suppress(*self.candidates(scores, boxes, real, size), rule)
 
     def candidates(self, scores: Tensor, boxes: Tensor, real: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The scored boxes of one image, as `select` takes them, one by one: (N, 4), (N,), (N,); N = K * C.
@@ -140,15 +152,6 @@ class RoIHead(nn.Module):
         labels = torch.arange(self.num_classes, device=scores.device).repeat(real.shape[0])
         return boxes, scores, labels
 
-    def suppress(self, boxes: Tensor, scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the rule leaves of scored boxes (N, 4), (N,), (N,), as `select` gives it."""
-        likely = ((scores > self.rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
-        kept = likely[box_ops.nms_by_class(boxes[likely], scores[likely], labels[likely], self.rule.nms_iou)]
-        final = torch.zeros_like(scores)
-        final[kept] = scores[kept]
-        final, best = final.topk(min(self.rule.max_detections, final.shape[0]))
-        return boxes[best], final, labels[best]
-
     def _embed(self, features: Features, regions_R5: Tensor) -> Tensor:
         """The tail's vectors (R, D)."""
         return torch.as_tensor(self.tail(self.pool(features, regions_R5).to(memory_format=torch.channels_last)))
@@ -157,17 +160,18 @@ class RoIHead(nn.Module):
     def _sample(self, proposals: Tensor, target: Target, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (R_i, 4), labels (R_i,) with C for background, and offsets to their objects (R_i, 4), 0 without one.
 
-        The objects themselves are among the candidates, so that there is foreground from the first step on.
+        The objects themselves are among the candidates, so that there is foreground from the first step on. Where
+        nothing can be learned from, the whole image (of `size` (2,) px) stands for background: a mean needs a region.
         """
-        whole = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]  # never without a region
-        candidates = torch.cat([proposals, target.boxes[~target.ignore], whole])
+        candidates = torch.cat([proposals, target.boxes[~target.ignore]])
         settings = self.settings
         match_labels, index = match(
             candidates, target, settings.foreground_iou, settings.background_iou, each_object_its_best=False
         )
         foreground, background = sample(match_labels, settings.batch_per_image, settings.foreground_fraction)
         if len(foreground) + len(background) == 0:
-            background = torch.tensor([len(candidates) - 1], device=candidates.device)
+            candidates = torch.cat([torch.zeros_like(size), size.flip(0)]).to(proposals.dtype)[None]
+            background = torch.zeros(1, dtype=torch.int64, device=candidates.device)
         sampled = torch.cat([foreground, background])
         labels = torch.full_like(sampled, self.num_classes)
         box_targets = candidates.new_zeros(len(sampled), 4)
@@ -177,3 +181,13 @@ class RoIHead(nn.Module):
             offsets = box_ops.encode(candidates[foreground], target.boxes[objects])
             box_targets[: len(foreground)] = offsets / self.box_std
         return candidates[sampled], labels, box_targets
+
+
+def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, rule: DetectionRule) -> tuple[Tensor, Tensor, Tensor]:
+    """What the rule leaves of scored boxes (N, 4), (N,), (N,), as `RoIHead.select` gives it."""
+    likely = ((scores > rule.min_score) & box_ops.long_enough(boxes, 0)).nonzero().flatten()
+    kept = likely[box_ops.nms_by_class(boxes[likely], scores[likely], labels[likely], rule.nms_iou)]
+    final = torch.zeros_like(scores)
+    final[kept] = scores[kept]
+    final, best = final.topk(min(rule.max_detections, final.shape[0]))
+    return boxes[best], final, labels[best]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.ops import boxes as box_ops
-from detkit.ops.anchors import Placing, grid_anchors, placed_anchors
+from detkit.ops.anchors import Placing, placed_anchors
 from detkit.ops.losses import smooth_l1_sum
 from detkit.ops.matching import match, sample
 from detkit.structures import Batch, Features, Losses, Pyramid, Target
@@ -22,13 +22,13 @@ class Anchors:
     sizes: Sequence[float]  # px, square root of the area
     ratios: Sequence[float]  # height / width
     stride: int  # px between cells
-    offset: float = 0.0  # px where the first cell begins
-    placing: Placing = "centered"
+    offset: float  # px where the first cell begins
+    placing: Placing
 
 
 @dataclass(frozen=True)
 class RPNTraining:
-    """Which anchors the RPN learns from."""
+    """Which anchors the RPN learns from. Ranges and defaults stand in config/models.py, under the same names."""
 
     positive_iou: float
     negative_iou: float
@@ -36,7 +36,7 @@ class RPNTraining:
     positive_fraction: float
     across_border: bool  # also anchors that leave the image; the paper leaves them out
     box_weight: float
-    smooth_l1_beta: float = 1 / 9  # py-faster-rcnn: sigma = 3 for the RPN; 0: L1
+    smooth_l1_beta: float  # offsets below it count quadratically; 0: L1
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,17 @@ class RPN(nn.Module):
 
 def _base(features: Features) -> Tensor:
     return features.base if isinstance(features, Pyramid) else features
+
+
+def grid_anchors(cell: Tensor, height: int, width: int, stride: int, offset: float = 0.0) -> Tensor:
+    """`cell` (A, 4) repeated at every cell's centre: (height * width * A, 4) px of the image, row by row.
+
+    `offset`: px where the first cell begins (backbones/backbone.py).
+    """
+    x = (torch.arange(width, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
+    y = (torch.arange(height, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
+    centers = torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flip(-1)  # (height, width, 2) as x, y
+    return (centers.repeat(1, 1, 2)[:, :, None] + cell).reshape(-1, 4)
 
 
 def _select_one(

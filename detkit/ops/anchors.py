@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 Boxes = NDArray[np.float32]  # (A, 4)
 Placing = Literal["centered", "corner", "rounded"]
@@ -54,16 +54,3 @@ def _rounded_anchors(sizes: Sequence[float], ratios: Sequence[float], base: int)
             half = [side * size / base / 2 for side in (width, round(width * ratio))]
             rows.append([-half[0], -half[1], *half])
     return np.array(rows, dtype=np.float32).reshape(-1, 4)
-
-
-def grid_anchors(cell: "Tensor", height: int, width: int, stride: int, offset: float = 0.0) -> "Tensor":
-    """`cell` (A, 4) repeated at every cell's centre: (height * width * A, 4) px of the image, row by row.
-
-    `offset`: px where the first cell begins (backbones/backbone.py).
-    """
-    import torch  # who asks for the anchors of a cell alone, to check data, does without
-
-    x = (torch.arange(width, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
-    y = (torch.arange(height, device=cell.device, dtype=torch.float32) + 0.5) * stride + offset
-    centers = torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).flip(-1)  # (height, width, 2) as x, y
-    return (centers.repeat(1, 1, 2)[:, :, None] + cell).reshape(-1, 4)

@@ -68,7 +68,7 @@ def edge_boxes(
     """RGB (H, W, 3) -> boxes (N, 4) and their scores (N,), best first. ValueError for another shape or type."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image is (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}")
-    edges, orientation = detector(image)
+    edges, orientation = detector(image.copy())  # contiguous, whatever runs backwards in what was given
     return boxes_of_edges(edges, orientation, rule)
 
 

@@ -2,6 +2,15 @@
 
 The boxes of all strategies, a strategy being a colour space, a scale of the first regions and a sum of similarities,
 are put together, made at least MIN_SIDE long and ordered by ranking.py. Nothing is random.
+
+Strategies are all combinations of (paper, table 5: "Fast" has 8, "Quality" 80):
+
+    mode      colour spaces             sums of similarities    k of the first regions    strategies
+    fast      HSV, Lab                  all four                50, 100, 150, 300         32
+    quality   HSV, Lab, rgI, H, I       all four                50, 100, 150, 300         80
+
+"quality" is the paper's set. "fast" is of no paper: the paper's "Fast" has the first two sums and k = 50, 100 only,
+which the published code calls its fast mode and R-CNN was trained with.
 """
 
 from collections.abc import Iterator
@@ -31,14 +40,14 @@ class _Strategies:
     measures: tuple[Measures, ...]
 
 
-# Table 5. The paper's fast mode has the first two sums; all four cost little and find more.
+# Table 5. The paper's "Fast" has the first two; all four cost little and find more.
 _SUMS = (
     Measures(color=True, texture=True, size=True, fill=True),
     Measures(color=False, texture=True, size=True, fill=True),
     Measures(color=False, texture=False, size=False, fill=True),
     Measures(color=False, texture=False, size=True, fill=False),
 )
-# The paper's fast mode has the scales 50 and 100; two more find 1.5 points more at IoU 0.7, for two thirds more time.
+# The paper's "Fast" has the scales 50 and 100; two more find 1.5 points more at IoU 0.7, for two thirds more time.
 _MODES: dict[Mode, _Strategies] = {
     "fast": _Strategies(("hsv", "lab"), (50, 100, 150, 300), _SUMS),
     "quality": _Strategies(("hsv", "lab", "rgi", "hue", "gray"), (50, 100, 150, 300), _SUMS),
@@ -59,7 +68,7 @@ def selective_search(image: NDArray[np.uint8], mode: Mode = "fast") -> tuple[NDA
         raise ValueError(f"selective search: mode {mode!r}; expected one of {', '.join(_MODES)}")
     if min(image.shape[:2]) < MIN_SIDE:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    shrunk = _shrunk(np.ascontiguousarray(image))
+    shrunk = _shrunk(image.copy())  # contiguous and writable: for a read-only array numba would compile all anew
     height, width = shrunk.shape[:2]
     found = np.concatenate(list(_grouped(shrunk, _MODES[mode])))
     boxes, times = _unique(_widened(found, height, width))

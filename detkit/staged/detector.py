@@ -51,15 +51,18 @@ class StagedDetector(nn.Module):
         self.box_bias.copy_(regressors.bias)
 
     @torch.no_grad()
-    def detect(self, batch: Batch, clock: Clock = no_clock) -> list[Detections]:
-        """What is found in each image, in pixels of the original image; wants eval mode, as any inference."""
+    def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
+        """As engine/inference.py has it; wants eval mode, as any inference."""
         if batch.proposals is None:
             raise ValueError(f"image {batch.image_ids[0]}: no proposals; make them with tools/make_proposals.py")
         with clock("convolution"):
             features = self.network.maps(batch)
-        return [self._detect_one(batch, features, i, clock) for i in range(len(batch))]
+        rule = self.rule.at_least(min_score)
+        return [self._detect_one(batch, features, i, rule, clock) for i in range(len(batch))]
 
-    def _detect_one(self, batch: Batch, features: Features, image: int, clock: Clock) -> Detections:
+    def _detect_one(
+        self, batch: Batch, features: Features, image: int, rule: DetectionRule, clock: Clock
+    ) -> Detections:
         assert batch.proposals is not None
         boxes, size = batch.proposals[image], batch.sizes[image]
         if len(boxes) == 0:
@@ -70,22 +73,23 @@ class StagedDetector(nn.Module):
             vectors = self.network.embed(features, regions)
             scores = (vectors.fc7 @ self.svm_weights.T + self.svm_bias).sigmoid()  # (N, C)
         with clock("nms"):
-            rows, labels, kept = self._select(boxes, scores)
+            rows, labels, kept = _select(boxes, scores, rule)
             refined = box_ops.clip(box_ops.decode(boxes[rows], self._offsets(vectors, rows, labels)), size)
             real = box_ops.long_enough(refined, 0)
             scale = (batch.original_sizes[image] / size).flip(0).repeat(2).to(refined.dtype)
             refined = refined * scale
         return Detections(refined[real].cpu(), kept[real].cpu(), labels[real].cpu())
 
-    def _select(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of the boxes that become detections, their labels and scores, best first: NMS before regression."""
-        likely = scores > self.rule.min_score
-        rows, labels = likely.nonzero(as_tuple=True)
-        values = scores[likely]
-        kept = box_ops.nms_by_class(boxes[rows], values, labels, self.rule.nms_iou)[: self.rule.max_detections]
-        return rows[kept], labels[kept], values[kept]
-
     def _offsets(self, vectors: RegionVectors, rows: Tensor, labels: Tensor) -> Tensor:
         """(K, 4) offsets of the rows by the regressor of their labels."""
         inputs = (vectors.pool5 if self.regressed == "pool5" else vectors.fc7)[rows]
         return BoxRegressors(self.box_weights, self.box_bias).offsets(inputs, labels)
+
+
+def _select(boxes: Tensor, scores: Tensor, rule: DetectionRule) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the boxes that become detections, their labels and scores, best first: NMS before regression."""
+    likely = scores > rule.min_score
+    rows, labels = likely.nonzero(as_tuple=True)
+    values = scores[likely]
+    kept = box_ops.nms_by_class(boxes[rows], values, labels, rule.nms_iou)[: rule.max_detections]
+    return rows[kept], labels[kept], values[kept]

@@ -60,9 +60,6 @@ class FeatureStore:
         except SafetensorError as error:
             raise ValueError(f"{path}: damaged ({error}); delete the file and extract again") from error
 
-    def bytes_on_disk(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob(f"*{SUFFIX}"))
-
     def remove(self) -> None:
         """Delete all features, and the folder unless it holds something else."""
         for path in self.folder.glob(f"*{SUFFIX}"):

@@ -12,14 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.proposal_file import WithProposals
 from detkit.data.pipeline.resize import Resize
 from detkit.ops.pooling import as_regions
 from detkit.staged.candidates import CandidateRule, Candidates, candidates
 from detkit.staged.feature_store import FeatureStore
 from detkit.staged.region_network import RegionNetwork
-from detkit.structures import Features, Pyramid, Size
+from detkit.structures import Features, Pyramid, Size, collate
 
 HALF = 2  # bytes of a stored number
 

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torchvision.models._api import WeightsEnum
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from detkit.backbones.backbone import Backbone
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.resnet import Layout, resnet
 
 STAGES = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.")  # by the names of their parameters

@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.timm_backbone import timm_backbone
 
 timm = pytest.importorskip("timm")

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Normalize
 from detkit.backbones.torchvision_backbone import torchvision_backbone
 
 

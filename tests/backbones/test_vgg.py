@@ -8,8 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.vgg import VGGTail, vgg
 
 Layout = Literal["torchvision", "caffe"]

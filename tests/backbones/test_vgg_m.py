@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detkit.backbones.backbone import Backbone
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Backbone, Normalize
 from detkit.backbones.vgg_m import vgg_m
 
 

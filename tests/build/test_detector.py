@@ -1,18 +1,22 @@
 """From sections to objects: what is built is what the config says."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 import torch
 
-from detkit.backbones.preprocess import Normalize
+from detkit.backbones.backbone import Normalize
 from detkit.build.backbone import build_backbone
 from detkit.build.detector import build_detector, build_pool
 from detkit.build.training import build_optimizer, build_schedule, build_train_settings, learning_rate
 from detkit.config.backbones import VGG, Pixels, ResNet, ZFNet
+from detkit.config.base import Section
 from detkit.config.loading import load_config
-from detkit.config.models import RoIAlignConfig, RoIMaxPoolConfig
+from detkit.config.models import HeadConfig, RoIAlignConfig, RoIMaxPoolConfig, RPNConfig, SVMConfig
 from detkit.config.schema import Config
+from detkit.heads.roi_head import DetectionRule, HeadTraining
+from detkit.heads.rpn import RPNTraining
 from detkit.ops.pooling import RoIAlign, RoIMaxPool
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -46,6 +50,16 @@ def test_the_numbers_of_the_config_arrive(tiny_file: Path) -> None:
     assert rpn.train_selection.nms_iou == rpn.test_selection.nms_iou == 0.65
     assert (head.rule.nms_iou, head.rule.max_detections) == (0.35, 9)
     assert (head.settings.foreground_fraction, head.settings.background_iou) == (0.4, (0.1, 0.45))
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [(RPNTraining, RPNConfig), (HeadTraining, HeadConfig), (DetectionRule, HeadConfig), (DetectionRule, SVMConfig)],
+)
+def test_a_section_has_every_number_and_its_only_default(kind: type, section: type[Section]) -> None:
+    for field in fields(kind):
+        assert field.default is MISSING
+        assert not section.model_fields[field.name].is_required()
 
 
 def test_pools(tiny_config: Config) -> None:

@@ -27,14 +27,13 @@ from detkit.commands.export import (
     export_torch,
 )
 from detkit.config.loading import parse_config
-from detkit.data.pipeline.loader import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import SavedModel, load_model, save_model
 from detkit.engine.inference import prepare
 from detkit.export.batched import BatchedDetector, Suppress
 from detkit.export.suppression import suppress_each, suppress_together
 from detkit.predictor import Predictor
-from detkit.structures import Batch, Detections, Sample
+from detkit.structures import Batch, Detections, Sample, collate
 
 CLASSES = ("bar", "block")
 CPU = torch.device("cpu")
@@ -257,7 +256,7 @@ def test_safetensors_hold_the_same_detector(tmp_path: Path) -> None:
     export_safetensors(tmp_path, tmp_path / "model.safetensors")
     again = detkit.load(tmp_path / "model.safetensors", device="cpu")
     assert again.classes == CLASSES and load_model(tmp_path / "model.safetensors").step == 3
-    for one, other in zip(again.predict_all(images(3), 0.05), first.predict_all(images(3), 0.05), strict=True):
+    for one, other in zip(again.predict(images(3), 0.05), first.predict(images(3), 0.05), strict=True):
         assert torch.equal(one.boxes, other.boxes) and torch.equal(one.scores, other.scores)
     assert load_file(tmp_path / "model.safetensors").keys() == detector_of(first).state_dict().keys()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt", "model.safetensors"]

@@ -15,7 +15,6 @@ import detkit
 from detkit.build.detector import build_detector, build_staged_detector
 from detkit.config.loading import ConfigError, parse_config, parse_test_time
 from detkit.config.schema import TestTime
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.resize import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
@@ -23,7 +22,7 @@ from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
-from detkit.structures import Detections, Sample
+from detkit.structures import Detections, Sample, collate
 from tests.conftest import Inside
 
 Change = Callable[[dict[str, Any]], None]
@@ -176,7 +175,9 @@ def test_shared_regions_have_the_mean_of_all_opinions(detector: TwoStageDetector
     two, two_boxes = detector.head.score(maps[1], mirror(regions, width), straight.sizes)
     scores, boxes = (one + two) / 2, (one_boxes + mirror(two_boxes, width)) / 2
     both_real = torch.cat([real, other_real], dim=1)
-    wanted_boxes, wanted, labels = detector.head.select(scores[0], boxes[0], both_real[0], straight.sizes[0])
+    wanted_boxes, wanted, labels = detector.head.select(
+        scores[0], boxes[0], both_real[0], straight.sizes[0], detector.head.rule
+    )
     views = [View(detector, RESIZE, flip, PLAIN) for flip in (False, True)]
     found = TestTimeDetector(views, shared_regions=True).detect(collate([sample]))[0]
     assert found.labels.tolist() == labels[wanted > 0].tolist() and len(found) > 5
@@ -222,7 +223,7 @@ SCORES, LABELS = torch.tensor([0.8, 0.6, 0.005, 0.9]), torch.tensor([0, 0, 1, 1]
 
 
 def merged(detector: TwoStageDetector, merging: Merging) -> list[tuple[list[float], float, int]]:
-    boxes, scores, labels = merging(detector.head, (BOXES, SCORES, LABELS))
+    boxes, scores, labels = merging((BOXES, SCORES, LABELS), detector.head.rule)
     rows = zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True)
     return [([round(x, 4) for x in box], round(s, 4), label) for box, s, label in rows]
 
@@ -240,7 +241,7 @@ def test_merging_by_hand(detector: TwoStageDetector) -> None:
 
 @pytest.mark.parametrize("merging", [Merging(), Merging(partial(linear_decay, min_iou=0.3)), Merging(None, 0.5)])
 def test_nothing_found_stays_nothing(detector: TwoStageDetector, merging: Merging) -> None:
-    boxes, scores, labels = merging(detector.head, (BOXES, torch.zeros(4), LABELS))
+    boxes, scores, labels = merging((BOXES, torch.zeros(4), LABELS), detector.head.rule)
     assert boxes.shape == (0, 4) and scores.shape == labels.shape == (0,)
 
 
@@ -341,7 +342,7 @@ def test_a_predictor_with_options_predicts_in_px_of_the_image(finished_run: Path
     arrays = [sample.image for sample in images()]
     assert_same(same_size.predict(arrays, min_score=0), usual.predict(arrays, min_score=0))  # type: ignore[arg-type]
     voting = detkit.load(finished_run, device="cpu", test_time=TestTime(flip=True, box_voting=0.5))
-    everything, some = (voting.predict(images[0], min_score=least) for least in (0.01, 0.3))
+    everything, some = (voting.predict(arrays[0], min_score=least) for least in (0.01, 0.3))
     assert len(some) < len(everything)
     assert torch.equal(some.boxes, everything.boxes[: len(some)])  # the same voters, whatever is asked for
 

@@ -26,8 +26,8 @@ def detector(norm: Norm, seed: int, min_score: float = 0.05, pool_size: int = 7)
     rpn = RPN(
         backbone.channels,
         32,
-        Anchors(sizes=(48.0,), ratios=(0.5, 1.0, 2.0), stride=backbone.stride),
-        RPNTraining(0.6, 0.3, 32, 0.5, across_border=True, box_weight=1.0),
+        Anchors((48.0,), (0.5, 1.0, 2.0), backbone.stride, offset=0.0, placing="centered"),
+        RPNTraining(0.6, 0.3, 32, 0.5, across_border=True, box_weight=1.0, smooth_l1_beta=1 / 9),
         train=Selection(40, 20, nms_iou=0.7, min_side=1.0),
         test=Selection(30, 12, nms_iou=0.7, min_side=1.0),
     )
@@ -38,7 +38,7 @@ def detector(norm: Norm, seed: int, min_score: float = 0.05, pool_size: int = 7)
         len(CLASSES),
         class_agnostic=False,
         box_std=(0.1, 0.1, 0.2, 0.2),
-        training=HeadTraining(16, 0.5, 0.5, (0.0, 0.5), box_weight=1.0),
+        training=HeadTraining(16, 0.5, 0.5, (0.0, 0.5), box_weight=1.0, smooth_l1_beta=1.0),
         rule=DetectionRule(min_score, nms_iou=0.3, max_detections=10),
     )
     return TwoStageDetector(backbone, rpn, head)

@@ -14,7 +14,7 @@ from detkit.engine.distributed import World
 from detkit.engine.logs import RunLog, read_log
 from detkit.engine.optimizer import ParameterRule, adamw, sgd
 from detkit.engine.schedule import cosine, with_warmup
-from detkit.engine.trainer import NotFinite, Trainer, TrainSettings
+from detkit.engine.trainer import NotFinite, Trainer, TrainSettings, step_seed
 from detkit.structures import Batch, Losses
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -300,3 +300,12 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     again.load_checkpoint()
     again.run()
     assert ((tmp_path / "model.pt").read_bytes(), (tmp_path / "log.jsonl").read_text()) == before
+
+
+def test_no_two_steps_have_one_seed() -> None:
+    triples = [(seed, step, rank) for seed in (0, 1, 2, 2**40) for step in (0, 1, 7, 1_000_003) for rank in range(4)]
+    assert len({step_seed(*triple, size=4) for triple in triples}) == len(triples)
+    for size in (1, 8):  # of a long run, also as torch's generator on the CPU takes them
+        run = {step_seed(3, step, rank, size) % 2**32 for step in range(200_000 // size) for rank in range(size)}
+        assert len(run) == 200_000
+    torch.manual_seed(step_seed(2**40, 10**6, 7, 8))  # within what torch takes

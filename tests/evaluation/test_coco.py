@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 
 from detkit.data.ground_truth import GroundTruth, Objects
 from detkit.evaluation.coco import Engine, evaluate_coco
-from detkit.evaluation.coco_files import read_results, read_rows
+from detkit.evaluation.coco_files import read_rows
 from detkit.structures import Detections
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -264,7 +264,7 @@ def test_width_and_height_of_a_file_are_its_own(engine: Engine, tmp_path: Path) 
         json.dumps([{"image_id": 10, "category_id": 5, "bbox": box, "score": score} for box, score in rows])
     )
     assert evaluate_coco(read_rows(path, truth), truth, engine).summary["APs"] == pytest.approx(0.5)
-    assert evaluate_coco(read_results(path, truth), truth, engine).summary["APs"] == pytest.approx(1.0)
+    assert evaluate_coco(read_rows(path, truth).by_image(truth), truth, engine).summary["APs"] == pytest.approx(1.0)
 
 
 def test_wrong_input_is_named() -> None:

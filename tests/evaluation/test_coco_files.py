@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from detkit.data.ground_truth import GroundTruth, Objects
-from detkit.evaluation.coco_files import ResultRows, read_results, read_rows, write_results
+from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.structures import Detections
 
 
@@ -50,7 +50,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     before, after = ResultRows.of(detections, TRUTH), read_rows(path, TRUTH)
     for name in ("image_index", "rank", "labels", "xywh", "scores"):
         assert np.array_equal(getattr(before, name), getattr(after, name)), name
-    read = read_results(path, TRUTH)
+    read = read_rows(path, TRUTH).by_image(TRUTH)
     assert tuple(read) == TRUTH.image_ids
     for image_id, one in detections.items():
         assert torch.equal(read[image_id].boxes.float(), one.boxes)
@@ -65,7 +65,7 @@ def test_written_rows(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == [ROW | {"score": float(np.float32(0.1))}]
     write_results(path, {}, TRUTH)
     assert json.loads(path.read_text()) == []
-    assert all(len(one) == 0 for one in read_results(path, TRUTH).values())
+    assert all(len(one) == 0 for one in read_rows(path, TRUTH).by_image(TRUTH).values())
 
 
 def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
     more = ROW | {"id": 3, "segmentation": {"counts": "abc", "size": [1, 2]}, "area": None}
     first = more | {"score": 1, "bbox": [0, 0, 0, 5]}
     rows = [more, ROW | {"image_id": 8, "category_id": 17}, first, more | {"category_id": 17}]
-    read = read_results(written(tmp_path, {"info": {}, "annotations": rows}), TRUTH)
+    read = read_rows(written(tmp_path, {"info": {}, "annotations": rows}), TRUTH).by_image(TRUTH)
     assert read["beach"].scores.tolist() == [1.0, 0.5, 0.5]
     assert read["beach"].labels.tolist() == [1, 1, 0]
     assert read["beach"].boxes.tolist() == [[0, 0, 0, 5], [1.5, 2, 31.75, 42], [1.5, 2, 31.75, 42]]
@@ -113,7 +113,7 @@ def test_numbers_of_a_file_stay_float64(tmp_path: Path) -> None:
     rows = read_rows(path, TRUTH)
     assert rows.xywh.tolist() == [box, box]
     assert (10.1 + 30.3) - 10.1 != 30.3
-    assert read_results(path, TRUTH)["beach"].scores.tolist() == [score + 1e-12, score]
+    assert read_rows(path, TRUTH).by_image(TRUTH)["beach"].scores.tolist() == [score + 1e-12, score]
 
 
 @pytest.mark.parametrize(
@@ -188,4 +188,4 @@ def test_other_files_are_errors(content: str, message: str, tmp_path: Path) -> N
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.json: No such file"):
-        read_results(tmp_path / "none.json", TRUTH)
+        read_rows(tmp_path / "none.json", TRUTH).by_image(TRUTH)

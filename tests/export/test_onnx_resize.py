@@ -6,10 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from detkit.data.pipeline.loader import collate
 from detkit.data.pipeline.resize import Resize
 from detkit.export.onnx_resize import resize_graph
-from detkit.structures import Sample
+from detkit.structures import Sample, collate
 
 OUTPUTS = ("resized", "new_sizes", "original_sizes", "moved")
 

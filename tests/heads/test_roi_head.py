@@ -16,7 +16,12 @@ Box = tuple[float, float, float, float]
 CHANNELS = 3
 STD = (0.1, 0.1, 0.2, 0.2)
 TRAINING = HeadTraining(
-    batch_per_image=8, foreground_fraction=0.5, foreground_iou=0.5, background_iou=(0.0, 0.5), box_weight=1.0
+    batch_per_image=8,
+    foreground_fraction=0.5,
+    foreground_iou=0.5,
+    background_iou=(0.0, 0.5),
+    box_weight=1.0,
+    smooth_l1_beta=1.0,
 )
 RULE = DetectionRule(min_score=0.1, nms_iou=0.5, max_detections=5)
 SIZE = (64, 64)  # of every image, px
@@ -86,7 +91,7 @@ def regions(model: RoIHead) -> list[list[float]]:
 
 
 OBJECT: Box = (0, 0, 32, 32)
-WHOLE = [0.0, 0, 0, 64, 64]  # the whole image is always a candidate; its IoU with OBJECT is 1/4
+WHOLE = [0.0, 0, 0, 64, 64]  # the whole image: drawn only where nothing else can be
 # IoU 1/2 with OBJECT, whose offsets from it are ty = (16 - 8) / 16 and th = log(32 / 16); divided by STD:
 HALF: Box = (0, 0, 32, 16)
 TY, TH = 0.5 / 0.1, math.log(2) / 0.2
@@ -96,13 +101,13 @@ TY, TH = 0.5 / 0.1, math.log(2) / 0.2
 def test_losses_by_hand(class_agnostic: bool) -> None:
     model = silent(head(3, class_agnostic, replace(TRAINING, box_weight=2.0)))
     losses = loss(model, [[HALF]], [target((OBJECT, 1))])
-    assert regions(model) == sorted([[0, *HALF], [0, *OBJECT], WHOLE])  # the object itself is a candidate
+    assert regions(model) == sorted([[0, *HALF], [0, *OBJECT]])  # the object itself is a candidate
     assert losses["head_class"].item() == pytest.approx(math.log(4))  # three classes and background
-    assert losses["head_box"].item() == pytest.approx(2 * ((TY - 0.5) + (TH - 0.5)) / 3)
+    assert losses["head_box"].item() == pytest.approx(2 * ((TY - 0.5) + (TH - 0.5)) / 2)
 
 
 def test_class_specific_offsets_are_those_of_the_objects_class() -> None:
-    model = silent(head(3, training=replace(TRAINING, background_iou=(0.3, 0.5))))  # leaves the whole image out
+    model = silent(head(3))
     offsets = model.regressor.bias.data.view(3, 4)
     offsets[0], offsets[2] = 100, -100  # of no interest to an object of class 1
     offsets[1] = torch.tensor([0, TY, 0, TH])
@@ -134,7 +139,7 @@ def test_background_overlaps_at_least_the_least() -> None:
     near: Box = (0, 0, 32, 8)  # IoU 8 / 32 with OBJECT
     touching: Box = (0, 0, 32, 1)  # 1 / 32
     far: Box = (48, 48, 60, 60)
-    everything = [[0, *near], [0, *touching], [0, *far], [0, *OBJECT], WHOLE]
+    everything = [[0, *near], [0, *touching], [0, *far], [0, *OBJECT]]
     for least, absent in ((0.0, []), (0.1, [[0, *touching], [0, *far]])):
         model = head(training=replace(TRAINING, background_iou=(least, 0.5)))
         loss(model, [[near, touching, far]], [target((OBJECT, 0))])
@@ -180,7 +185,7 @@ def test_ignored_objects_are_no_candidates_and_their_regions_not_background() ->
     model = head()
     far: Box = (40, 40, 60, 60)
     loss(model, [[HALF, far]], [target((OBJECT, 1), ignore=True)])
-    assert regions(model) == sorted([[0, *far], WHOLE])
+    assert regions(model) == [[0, *far]]
 
 
 def test_an_ignored_object_on_another_object_is_no_candidate_either() -> None:
@@ -188,7 +193,16 @@ def test_an_ignored_object_on_another_object_is_no_candidate_either() -> None:
     both = target((OBJECT, 1), (wanted, 0))
     model = head()
     loss(model, [[]], [Target(both.boxes, both.labels, torch.tensor([True, False]))])
-    assert regions(model) == sorted([[0, *wanted], WHOLE])
+    assert regions(model) == [[0, *wanted]]
+
+
+@pytest.mark.parametrize("proposals", [[], [HALF]])  # none at all, or one that may well be right
+def test_the_whole_image_is_background_where_nothing_can_be_learned_from(proposals: list[Box]) -> None:
+    model = silent(head(3))
+    loss(model, [proposals], [target((OBJECT, 1), ignore=True)])["head_class"].backward()
+    assert regions(model) == [WHOLE]
+    assert model.classifier.bias.grad is not None
+    torch.testing.assert_close(model.classifier.bias.grad, torch.tensor([0.25, 0.25, 0.25, -0.75]))
 
 
 @pytest.mark.parametrize("class_agnostic", [False, True])
@@ -252,7 +266,7 @@ def select(
     model: RoIHead, scores: Tensor = SCORES, boxes: Tensor = BOXES, real: Tensor = ALL_REAL
 ) -> list[tuple[list[float], float, int]]:
     """The detections as rows, padding left out."""
-    found_boxes, found_scores, labels = model.select(scores, boxes, real, SIZE_30_35)
+    found_boxes, found_scores, labels = model.select(scores, boxes, real, SIZE_30_35, model.rule)
     assert len(found_boxes) == len(found_scores) == len(labels) == min(model.rule.max_detections, len(scores) * 2)
     assert bool((found_scores.diff() <= 0).all())  # so that padding, 0, comes last
     rows = zip(found_boxes.tolist(), found_scores.tolist(), labels.tolist(), strict=True)
@@ -302,7 +316,9 @@ def test_select_is_nms_class_by_class() -> None:
     scores = (torch.randn(40, 3) * 2).softmax(dim=1)
     corners = torch.rand(40, 2, 2) * torch.tensor([25.0, 20.0])
     boxes = torch.cat([corners, corners + 3 + torch.rand(40, 2, 2) * 12], dim=2)
-    found_boxes, found_scores, labels = model.select(scores, boxes, torch.ones(40, dtype=torch.bool), SIZE_30_35)
+    found_boxes, found_scores, labels = model.select(
+        scores, boxes, torch.ones(40, dtype=torch.bool), SIZE_30_35, model.rule
+    )
     for label in range(2):
         mine = box_ops.clip(boxes[:, label], SIZE_30_35)[scores[:, label] > 0.2]
         its_scores = scores[:, label][scores[:, label] > 0.2]

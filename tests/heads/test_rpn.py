@@ -11,9 +11,9 @@ from detkit.heads.rpn import RPN, Anchors, RPNTraining, Selection
 from detkit.structures import Batch, Pyramid, Target
 
 Box = tuple[float, float, float, float]
-ANCHORS = Anchors(sizes=(16.0, 40.0), ratios=(0.5, 1.0, 2.0), stride=16)
-ONE_ANCHOR = Anchors(sizes=(16.0,), ratios=(1.0,), stride=16)  # every cell's own square
-TRAINING = RPNTraining(0.7, 0.3, 32, 0.5, across_border=True, box_weight=1.0)
+ANCHORS = Anchors(sizes=(16.0, 40.0), ratios=(0.5, 1.0, 2.0), stride=16, offset=0.0, placing="centered")
+ONE_ANCHOR = replace(ANCHORS, sizes=(16.0,), ratios=(1.0,))  # every cell's own square
+TRAINING = RPNTraining(0.7, 0.3, 32, 0.5, across_border=True, box_weight=1.0, smooth_l1_beta=1 / 9)
 KEEP_ALL = Selection(before_nms=10_000, after_nms=10_000, nms_iou=1.0, min_side=0.0)
 CHANNELS = 4
 
@@ -131,10 +131,10 @@ def test_anchors_across_the_border_are_left_out() -> None:
     """4 x 4 cells with 40 px anchors: only the 4 in the middle are inside 64 px, and each is an object."""
     middle = [(x, y) for y in (24, 40) for x in (24, 40)]
     objects = target(*((x - 20.0, y - 20.0, x + 20.0, y + 20.0) for x, y in middle))
-    anchors = Anchors(sizes=(40.0,), ratios=(1.0,), stride=16)
+    anchors = replace(ANCHORS, sizes=(40.0,), ratios=(1.0,))
     image = batch(objects, size=(64, 64))
     for across_border in (False, True):
-        model = silent(rpn(anchors, RPNTraining(0.7, 0.3, 100, 1.0, across_border, 1.0)))
+        model = silent(rpn(anchors, RPNTraining(0.7, 0.3, 100, 1.0, across_border, 1.0, 1 / 9)))
         model.objectness.bias.data.fill_(2.0)
         _, losses = model.learn(features(1, 4, 4), image)
         assert losses["rpn_box"].item() == 0  # each positive anchor is its own object

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.ops.anchors import cell_anchors, grid_anchors, placed_anchors
+from detkit.heads.rpn import grid_anchors
+from detkit.ops.anchors import cell_anchors, placed_anchors
 
 
 def test_cell_anchors_by_hand() -> None:

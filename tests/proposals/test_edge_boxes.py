@@ -163,6 +163,22 @@ def test_tiny_and_plain_images(shape: tuple[int, int]) -> None:
     assert boxes.shape == (len(scores), 4)
 
 
+@pytest.mark.parametrize("height", [60, 1])  # numpy takes one row for contiguous, backwards or not
+def test_images_that_run_backwards_or_are_read_only(height: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (height // 6 + 1, 15, 3)).astype(np.uint8)
+    image = image.repeat(6, axis=0).repeat(6, axis=1)[:height]
+    backwards = image[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1]
+    backwards.setflags(write=False)
+    usual, _ = edge_boxes(image, GradientEdges())
+    assert np.array_equal(edge_boxes(backwards, GradientEdges())[0], usual) and (len(usual) > 0 or height == 1)
+
+    def contiguous(seen: np.ndarray) -> Maps:  # what a detector that is not our own may count on
+        assert min(seen.strides) > 0 and seen.flags.writeable
+        return GradientEdges()(seen)
+
+    assert np.array_equal(edge_boxes(backwards, contiguous)[0], usual)
+
+
 @pytest.mark.parametrize(
     "image",
     [np.zeros((20, 20), np.uint8), np.zeros((20, 20, 3), np.float32), np.zeros((20, 20, 4), np.uint8)],

@@ -66,6 +66,15 @@ def test_a_grey_image_and_a_view_of_another() -> None:
     assert np.array_equal(selective_search(mirrored)[0], selective_search(mirrored.copy())[0])
 
 
+@pytest.mark.parametrize("mode", ["fast", "quality"])
+def test_images_that_run_backwards_or_are_read_only(mode: Mode) -> None:
+    usual, _ = selective_search(scene(), mode)
+    backwards = scene()[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1]
+    backwards.setflags(write=False)
+    assert min(backwards.strides) < 0 and np.array_equal(backwards, scene())
+    assert np.array_equal(selective_search(backwards, mode)[0], usual)
+
+
 def test_a_huge_image_is_searched_shrunk_and_answered_in_its_own_px() -> None:
     image = np.zeros((1000, 4 * MAX_PIXELS // 1000, 3), np.uint8)
     image[200:600, 400:1200] = 255

@@ -68,7 +68,7 @@ def test_the_last_two_phases_leave_the_convolutions_as_they_are(
     }
     assert all(torch.equal(final[f"head.{name}"], value) for name, value in learned.items())
     assert not list(folder.rglob("checkpoint.pt"))
-    assert len(load(folder).predict_all([torch.zeros(3, 40, 50, dtype=torch.uint8)], 0.0)) == 1
+    assert len(load(folder).predict([torch.zeros(3, 40, 50, dtype=torch.uint8)], 0.0)) == 1
 
 
 @pytest.mark.parametrize("phase", range(4))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from detkit.backbones.preprocess import imagenet_rgb
+from detkit.backbones.backbone import imagenet_rgb
 from detkit.ops.pooling import PyramidPool, RegionPool, WarpedCrop
 from detkit.staged.region_network import RegionNetwork, RegionTail
 from detkit.structures import Batch

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from detkit.backbones.backbone import imagenet_rgb
 from detkit.backbones.multi_scale import MultiScale
-from detkit.backbones.preprocess import imagenet_rgb
 from detkit.data.formats.voc import VocDataset
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
 from detkit.data.pipeline.resize import Resize

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from detkit.data.io.images import SUFFIXES, ImageError, read_image
 from detkit.structures import Size
 
 Pixels = NDArray[np.uint8]  # (H, W, 3) RGB
-ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8] | Tensor  # of one image; a folder is many
+# Of one image; a folder is many. Arrays are uint8, which open_image checks: OpenCV's own types do not say it.
+ImageSource = str | Path | bytes | Image.Image | NDArray[Any] | Tensor
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _WEB = ("http", "https")

@@ -17,12 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from detkit.data.dataset import DetectionDataset
 from detkit.data.pipeline.resize import Resize
 from detkit.runtime.cores import usable_cores
-from detkit.structures import Batch, Sample
+from detkit.structures import Batch, Sample, collate
 
 if TYPE_CHECKING:  # it imports albumentations, which detecting does without
     from detkit.data.pipeline.transforms import TrainTransform
-
-LEAST_SIDE = 32  # px, two cells of stride 16: there are networks that cannot look at less
 
 
 @dataclass(frozen=True)
@@ -155,25 +153,6 @@ def aspect_groups(dataset: DetectionDataset) -> list[bool]:
     """For each image whether it is taller than wide."""
     sizes = [dataset.size(i) for i in range(len(dataset))]
     return [height > width for height, width in sizes]
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad the samples' images with zeros to the largest height and width among them, and to LEAST_SIDE."""
-    height = max(LEAST_SIDE, *(s.image.shape[1] for s in samples))
-    width = max(LEAST_SIDE, *(s.image.shape[2] for s in samples))
-    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
-    for image, sample in zip(images, samples, strict=True):
-        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
-    targets = [s.target for s in samples if s.target is not None]
-    proposals = [s.proposals for s in samples if s.proposals is not None]
-    return Batch(
-        images=images,
-        sizes=torch.tensor([s.image.shape[1:] for s in samples]),
-        original_sizes=torch.tensor([s.original_size for s in samples]),
-        image_ids=tuple(s.image_id for s in samples),
-        targets=tuple(targets) if len(targets) == len(samples) else None,
-        proposals=tuple(proposals) if len(proposals) == len(samples) else None,
-    )
 
 
 def quiet_worker(worker: int) -> None:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from detkit.data.validation.anchor_reach import best_overlaps
-from detkit.ops.anchors import Placing, grid_anchors, placed_anchors
+from detkit.heads.rpn import grid_anchors
+from detkit.ops.anchors import Placing, placed_anchors
 from detkit.ops.boxes import clip, iou
 
 SQUARE = np.array([[-16.0, -16.0, 16.0, 16.0]])  # one anchor of 32 px, on cells of 16 px

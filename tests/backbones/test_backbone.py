@@ -1,9 +1,12 @@
 """Preprocessing: values by hand."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
+from torch import nn
 
-from detkit.backbones.preprocess import Normalize, caffe_bgr, imagenet_rgb
+from detkit.backbones.backbone import AveragedTail, Normalize, caffe_bgr, imagenet_rgb
 
 
 def one_colour(red: int, green: int, blue: int, height: int = 2, width: int = 3) -> torch.Tensor:
@@ -48,3 +51,10 @@ def test_caffe_is_blue_first_without_division() -> None:
 
 def test_nothing_of_it_is_a_weight() -> None:
     assert not list(imagenet_rgb().parameters()) and not imagenet_rgb().state_dict()
+
+
+def test_an_averaged_tail_keeps_the_names_of_its_modules() -> None:
+    tail = AveragedTail(OrderedDict(stage=nn.Conv2d(2, 3, 1), relu=nn.ReLU()))
+    assert [name for name, _ in tail.named_parameters()] == ["stage.weight", "stage.bias"]
+    regions = torch.randn(4, 2, 5, 5)
+    torch.testing.assert_close(tail(regions), tail.stage(regions).relu().flatten(2).mean(dim=2))
