@@ -6,9 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from detkit.build.data import as_folder, build_dataset, split_names, usual_metric, with_classes
 from detkit.config.data import FormName
@@ -27,11 +25,14 @@ from detkit.evaluation.assessment import Assessment, MetricName, assess
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.evaluation.speed import StageClock
 from detkit.evaluation.voc_files import read_detections, write_detections
-from detkit.predictor import NOTHING_MORE, Predictor, load
+from detkit.predictor import Predictor
 from detkit.recipes.proposals import with_proposals
 from detkit.reports.run_report import write_report
 from detkit.reports.systems import newest_evaluation
 from detkit.structures import Detections
+
+if TYPE_CHECKING:
+    import torch
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
 
@@ -57,10 +58,10 @@ def score_run(
     form: FormName | None = None,
     split: str | None = None,
     svd: Sequence[int] = (),
-    test_time: TestTime = NOTHING_MORE,
+    test_time: TestTime | None = None,
     ensemble: Sequence[Path] = (),
     out: Path | None = None,
-    device: str | torch.device | None = None,
+    device: "str | torch.device | None" = None,
 ) -> Scored:
     """Detect with the run in `path`, a folder or a model.pt, and score it by `metrics`, the first of which leads.
 
@@ -69,6 +70,9 @@ def score_run(
     the results; None: eval/<split> in the run's, or eval_test_time/<split>_<options>. Raises ValueError where any of
     these does not fit.
     """
+    from detkit.predictor import load  # a detector's libraries: files of detections are scored without
+
+    test_time = test_time or TestTime()
     run = path if path.is_dir() else path.parent
     predictor = load(path, device, svd=svd, test_time=test_time, ensemble=ensemble)
     dataset = open_dataset(predictor.config, data, split, predictor.classes, form)
