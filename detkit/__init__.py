@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detkit.predictor import Predictor, load
     from detkit.results import Result
+    from detkit.run import Run, open_run, train
     from detkit.structures import Detections
 
-__all__ = ["Detections", "Predictor", "Result", "load"]
+__all__ = ["Detections", "Predictor", "Result", "Run", "load", "open_run", "train"]
 
 
 _HOMES = {
     "Detections": "detkit.structures",
     "Predictor": "detkit.predictor",
     "Result": "detkit.results",
+    "Run": "detkit.run",
     "load": "detkit.predictor",
+    "open_run": "detkit.run",
+    "train": "detkit.run",
 }
 
 

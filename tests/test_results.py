@@ -1,8 +1,10 @@
 """What was found in an image, given to a loop, an image, and the files of other tools."""
 
+import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,3 +148,107 @@ def test_without_supervision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ValueError, match="pip install supervision"):
         result().to_supervision()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "places"),
+    [
+        (0, [0]),
+        (-1, [2]),
+        (np.int64(1), [1]),
+        (slice(2), [0, 1]),
+        (slice(None, None, -1), [2, 1, 0]),
+        ([2, 0], [2, 0]),
+        ([-1], [2]),
+        ([], []),
+        ([True, False, True], [0, 2]),
+        (np.array([False, True, False]), [1]),
+        (np.array([1, 1]), [1, 1]),
+        (torch.tensor([True, False, False]), [0]),
+        (torch.tensor([2]), [2]),
+        (torch.tensor(2), [2]),
+        (result().scores > 0.4, [0, 1]),
+    ],
+)
+def test_some_of_the_detections(chosen: Any, places: list[int]) -> None:
+    found = result()
+    some = found[chosen]
+    assert isinstance(some, Result) and some.origin is PIXELS
+    assert (some.classes, some.source, some.size) == (CLASSES, "array", (30, 40))
+    assert list(some) == [list(found)[place] for place in places]
+    assert some.boxes.shape == (len(places), 4) and some.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("place", [3, -4, [0, 3], torch.tensor([-4])])
+def test_no_detection_beyond_the_end(place: Any) -> None:
+    with pytest.raises(IndexError, match=r"detection -?\d of 3: expected -3 to 2"):
+        result()[place]
+    assert list(result(rows=0)[:5]) == [] and list(result(rows=0)[np.zeros(0, bool)]) == []
+    with pytest.raises(IndexError):
+        result(rows=0)[0]
+
+
+@pytest.mark.parametrize("chosen", [[True, False], np.zeros(0, bool), True, 0.5, [0.5], "bee", [[0, 1]], None])
+def test_what_is_no_place(chosen: Any) -> None:
+    with pytest.raises(ValueError, match="expected a place, a slice, a list of places, or a mask of 3 booleans"):
+        result()[chosen]
+
+
+def test_filtering_by_class_and_score() -> None:
+    found = result()
+    assert [score for _, score, _ in found.filter("ant")] == [0.5]
+    assert [score for _, score, _ in found.filter(["bee & <fly>"], min_score=0.5)] == [pytest.approx(0.95)]
+    assert len(found.filter(min_score=0.95)) == 1  # as float32 has it
+    assert len(found.filter()) == 3 and len(found.filter([])) == 0
+    assert len(found.filter(CLASSES, 0.99)) == 0 and len(result(rows=0).filter("ant")) == 0
+    with pytest.raises(ValueError, match=r"class 'ants': .* did you mean ant\?"):
+        found.filter(["ants"])
+    with pytest.raises(ValueError, match=r"class 'wasp': .* expected some of ant, bee"):
+        found.filter("wasp")
+
+
+def test_rows_are_a_plain_table() -> None:
+    rows = result(Path("a.png"), "a.png").rows()
+    assert list(rows[0]) == ["image", "class", "score", "x1", "y1", "x2", "y2"]
+    assert list(rows[0].values()) == ["a.png", "bee & <fly>", 0.95, 10.5, 2.0, 30.25, 20.0]
+    assert [row["class"] for row in rows] == list(result().names)
+    assert result(rows=0).rows() == []
+    json.dumps(rows)
+
+
+def test_pandas() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = result().to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert table.to_dict("records") == result().rows()
+    empty = result(rows=0).to_pandas()
+    assert len(empty) == 0 and list(empty.columns) == list(table.columns)
+    assert empty["score"].dtype == table["score"].dtype == np.float64
+
+
+def test_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ValueError, match=r"pip install \"detkit\[pandas\]\""):
+        result().to_pandas()
+
+
+def shown(found: Result) -> np.ndarray:
+    data = found._repr_png_()
+    assert data is not None
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def test_a_notebook_shows_the_drawn_image(file: Path) -> None:
+    np.testing.assert_array_equal(shown(result(file)), result().draw())
+    file.unlink()
+    assert result(file)._repr_png_() is None  # the text is shown
+
+
+def test_a_notebook_shows_large_images_smaller() -> None:
+    pixels = np.full((600, 2048, 3), 90, np.uint8)
+    box, score, label = torch.tensor([[400.0, 200.0, 1200.0, 500.0]]), torch.tensor([0.9]), torch.tensor([0])
+    image = shown(Result(box, score, label, CLASSES, "array", (600, 2048), pixels))
+    assert image.shape == (300, 1024, 3)
+    changed = np.argwhere((image != 90).any(axis=2))
+    assert changed[:, 1].min() == pytest.approx(200, abs=5) and changed[:, 1].max() == pytest.approx(600, abs=5)
+    assert changed[:, 0].max() == pytest.approx(250, abs=5)

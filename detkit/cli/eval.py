@@ -3,9 +3,8 @@
 With --detections it scores those of any other tool.
 """
 
-import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,37 +73,24 @@ def run(arguments: Namespace) -> int:
 
 
 def score_run(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
-    from detkit.commands.eval import detect_timed, newest_run, open_dataset, score
+    from detkit.commands.eval import newest_run, score_run
     from detkit.config.loading import parse_test_time
-    from detkit.predictor import load
 
-    path = arguments.run or newest_run()
-    run = path if path.is_dir() else path.parent
-    test_time = parse_test_time(arguments.test_time)
-    predictor = load(path, svd=arguments.svd, test_time=test_time, ensemble=arguments.ensemble)
-    dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes, arguments.form)
-    name = file_name(arguments.split or "test")
-    if arguments.data and arguments.data.resolve() != Path(predictor.config.data.root).resolve():
-        name = f"{arguments.data.resolve().name}_{name}"
-    found, speed = detect_timed(predictor, dataset)
-    cut = "".join(f"_svd{rank}" for rank in arguments.svd)
-    folder, title = run / "eval" / f"{name}{cut}", f"{run.name} on {name}"
-    more = test_time.model_dump(mode="json", exclude_defaults=True) | with_runs(arguments.ensemble)
-    if more:
-        told = ", ".join(f"{key} {value}" for key, value in more.items())
-        # Beside eval/: what runs are compared by was found without.
-        folder = run / "eval_test_time" / re.sub(r"[^\w.]+", "-", f"{name}{cut}, {told}").strip("-")
-        title = f"{title}: {told}"
-        speed["test_time"] = more
-    return score(found, dataset, asked, speed, arguments.out or folder, name, title, run)
-
-
-def with_runs(ensemble: Sequence[Path]) -> dict[str, list[str]]:
-    return {"ensemble": [str(run) for run in ensemble]} if ensemble else {}
+    return score_run(
+        arguments.run or newest_run(),
+        asked,
+        data=arguments.data,
+        form=arguments.form,
+        split=arguments.split,
+        svd=arguments.svd,
+        test_time=parse_test_time(arguments.test_time),
+        ensemble=arguments.ensemble,
+        out=arguments.out,
+    )
 
 
 def score_files(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
-    from detkit.commands.eval import open_annotations, score
+    from detkit.commands.eval import file_name, open_annotations, score
     from detkit.evaluation.coco_files import read_rows
     from detkit.evaluation.voc_files import read_detections
 
@@ -148,10 +134,6 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
 
 def as_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def file_name(split: str) -> str:
-    return split.replace("/", "_")
 
 
 COMMAND = Command("eval", __doc__, EXAMPLE, add_arguments, run)

@@ -1,16 +1,17 @@
 """Detections of a split scored and reported: what tools/eval.py does."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detkit.build.data import as_folder, build_dataset, split_names, with_classes
+from detkit.build.data import as_folder, build_dataset, split_names, usual_metric, with_classes
 from detkit.config.data import FormName
 from detkit.config.loading import read_config
-from detkit.config.schema import Config
+from detkit.config.schema import Config, TestTime
 from detkit.data.dataset import DetectionDataset
 from detkit.data.formats.coco import CocoDataset
 from detkit.data.formats.forms import WHOLE, find_form, open_form, parse_split, roles
@@ -24,6 +25,8 @@ from detkit.reports.systems import newest_evaluation
 from detkit.structures import Detections
 
 if TYPE_CHECKING:  # what a detector needs is imported where one detects: files of detections are scored without
+    import torch
+
     from detkit.predictor import Predictor
 
 DECODE_TIMED = 50  # images read in this process to time decoding; the loader's workers do it unseen
@@ -41,6 +44,56 @@ def newest_run(runs: Path = Path("runs")) -> Path:
     if not models:
         raise ValueError(f"no run with a model.pt in {runs}/; name a run or a model.pt, or train one: tools/train.py")
     return models[-1].parent
+
+
+def score_run(
+    path: Path,
+    metrics: Sequence[MetricName] = (),
+    data: Path | None = None,
+    form: FormName | None = None,
+    split: str | None = None,
+    svd: Sequence[int] = (),
+    test_time: TestTime | None = None,
+    ensemble: Sequence[Path] = (),
+    out: Path | None = None,
+    device: "str | torch.device | None" = None,
+) -> Scored:
+    """Detect with the run in `path`, a folder or a model.pt, and score it by `metrics`, the first of which leads.
+
+    Without metrics: by the usual one of the data set. `data`: a folder in place of the run's data, of `form`; `split`:
+    None is the one for testing. `svd`, `test_time`, `ensemble`, `device`: as detkit.load has them. `out`: folder of
+    the results; None: eval/<split> in the run's, or eval_test_time/<split>_<options>. Raises ValueError where any of
+    these does not fit.
+    """
+    from detkit.predictor import load  # a detector's libraries: files of detections are scored without
+
+    test_time = test_time or TestTime()
+    run = path if path.is_dir() else path.parent
+    predictor = load(path, device, svd=svd, test_time=test_time, ensemble=ensemble)
+    dataset = open_dataset(predictor.config, data, split, predictor.classes, form)
+    if not metrics:
+        metrics = [usual_metric(predictor.config.data if data is None else as_folder(find_form(data, form), None))]
+    name = file_name(split or "test")
+    if data is not None and data.resolve() != Path(predictor.config.data.root).resolve():
+        name = f"{data.resolve().name}_{name}"
+    found, speed = detect_timed(predictor, dataset)
+    cut = "".join(f"_svd{rank}" for rank in svd)
+    folder, title = run / "eval" / f"{name}{cut}", f"{run.name} on {name}"
+    more = test_time.model_dump(mode="json", exclude_defaults=True)
+    if ensemble:
+        more["ensemble"] = [str(member) for member in ensemble]
+    if more:
+        told = ", ".join(f"{key} {value}" for key, value in more.items())
+        # Beside eval/: what runs are compared by was found without.
+        folder = run / "eval_test_time" / re.sub(r"[^\w.]+", "-", f"{name}{cut}, {told}").strip("-")
+        title = f"{title}: {told}"
+        speed["test_time"] = more
+    return score(found, dataset, metrics, speed, out or folder, name, title, run)
+
+
+def file_name(split: str) -> str:
+    """What the results of a split are called."""
+    return split.replace("/", "_")
 
 
 def open_dataset(

@@ -2,29 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt
 
 from detkit.config.data import FolderData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, Published
 from detkit.engine.stages import FILE as STAGES_FILE
+from detkit.reports.metrics import Metrics, parse, read_metrics
 
 PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
-
-
-class Metrics(BaseModel, frozen=True):
-    """A metrics.json, as far as it is compared."""
-
-    metric: str
-    map: float | None  # 0..1
-    ap: dict[str, float | None]
-    images: int
-    split: str
-    seconds_per_image: dict[str, NonNegativeFloat] = {}
-    device: str = ""
-    date: str = ""
 
 
 class Stage(BaseModel, frozen=True):
@@ -33,9 +20,6 @@ class Stage(BaseModel, frozen=True):
     stage: str
     seconds: NonNegativeFloat
     bytes: NonNegativeInt | None = None  # what it keeps on the disk
-
-
-File = TypeVar("File", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -71,7 +55,7 @@ class System:
 def read_system(run: Path, name: str, split: str | None) -> System:
     config = read_config(run / "config.yaml")
     path = newest_evaluation(run, split) / "metrics.json"
-    metrics = _read(Metrics, path.read_text(encoding="utf-8"), str(path))
+    metrics = read_metrics(path)
     stages = _read_stages(run / STAGES_FILE)
     seconds = metrics.seconds_per_image
     parts = {part: seconds[part] for part in PARTS[:-1] if part in seconds}
@@ -113,15 +97,7 @@ def newest_evaluation(run: Path, split: str | None) -> Path:
 
 def _read_stages(path: Path) -> list[Stage]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [_read(Stage, line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
-
-
-def _read(kind: type[File], text: str, where: str) -> File:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}" for one in error.errors())
-        raise ValueError(f"{where}: {problems.strip()}") from None
+    return [parse(Stage, line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _model_name(config: Config) -> str:
