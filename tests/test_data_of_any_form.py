@@ -48,6 +48,18 @@ def test_a_folder_is_trained_on_and_scored(
     assert all(f"mAP ({name})" in out for name in metrics["metrics"])
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_the_name_of_a_run_is_the_same_with_and_without_a_gpu(
+    has_gpu: bool, inside: Inside, voc_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+    monkeypatch.setattr("detkit.commands.train.train", lambda config, folder, fresh: folders.append(folder))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    code, out, _ = inside("train", "--data", voc_root)
+    assert code == 0 and ("own_data_cpu.yaml" in out) is not has_gpu
+    assert folders == [Path("runs") / f"own_data_{voc_root.name}"]
+
+
 def test_files_of_any_tool_are_scored_as_the_run_that_wrote_them(
     folders: dict[Kind, Path], finished_run: Path, tmp_path: Path, inside: Inside
 ) -> None:

@@ -256,7 +256,7 @@ def test_a_device_that_is_not_there(finished_run: Path, name: str) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.pt: no such file"):
+    with pytest.raises(ValueError, match=r"this folder holds no model\.pt"):
         detkit.load(tmp_path)
 
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from detkit import load
-from detkit.commands.eval import Scored, detect_timed, newest_run, open_annotations, open_dataset, score
+from detkit.commands.eval import Scored, detect_timed, open_annotations, open_dataset, score, usual_metrics
 from detkit.config.loading import parse_test_time
+from detkit.engine.runs import newest_run
 from detkit.evaluation.assessment import MetricName
 from detkit.evaluation.coco_files import read_rows
 from detkit.evaluation.voc_files import read_detections
 from detkit.runtime.console import run_tool
 
 EXAMPLE = """examples:
-  python tools/eval.py --voc07                               # the newest run, on its test split
+  python tools/eval.py                                       # the newest run, on its test split, by its usual metric
   python tools/eval.py runs/faster_rcnn_r101 --voc10 --split VOC2012/val
   python tools/eval.py runs/mine --voc07 --coco --data data/other
   python tools/eval.py --coco --detections results.json --data annotations/instances_val2017.json
@@ -28,7 +29,9 @@ def main() -> int:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", nargs="?", type=Path, help="a run folder or a model.pt (default: the newest run)")
-    metrics = parser.add_argument_group("metrics, one or more; the first in this order leads")
+    metrics = parser.add_argument_group(
+        "metrics (default: the usual one of the data set); the first in this order leads"
+    )
     metrics.add_argument("--voc07", action="store_true", help="11-point AP at IoU 0.5, as VOC2007")
     metrics.add_argument("--voc10", action="store_true", help="area AP at IoU 0.5, since VOC2010")
     metrics.add_argument("--coco", action="store_true", help="the 12 numbers of COCO, AP is the mean of IoU .5 to .95")
@@ -65,8 +68,6 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     asked: list[MetricName] = [name for name in ("voc07", "voc10", "coco") if getattr(arguments, name)]
-    if not asked:
-        parser.error("name at least one metric: --voc07, --voc10, --coco")
     scored = score_files(arguments, asked) if arguments.detections else score_run(arguments, asked)
     print_scores(scored.metrics)
     print(f"report: {scored.report}")
@@ -75,10 +76,13 @@ def main() -> int:
 
 def score_run(arguments: argparse.Namespace, asked: list[MetricName]) -> Scored:
     path = arguments.run or newest_run()
+    if not arguments.run:
+        print(f"no run named: {path}, the newest")
     run = path if path.is_dir() else path.parent
     test_time = parse_test_time(arguments.test_time)
     predictor = load(path, svd=arguments.svd, test_time=test_time, ensemble=arguments.ensemble)
     dataset = open_dataset(predictor.config, arguments.data, arguments.split, predictor.classes, arguments.form)
+    asked = asked or usual_metrics(predictor.config.data, arguments.data, arguments.form)
     name = file_name(arguments.split or "test")
     if arguments.data and arguments.data.resolve() != Path(predictor.config.data.root).resolve():
         name = f"{arguments.data.resolve().name}_{name}"
@@ -110,6 +114,7 @@ def score_files(arguments: argparse.Namespace, asked: list[MetricName]) -> Score
     if not arguments.data:
         raise ValueError("--detections needs the annotations it is scored against: --data DIR [--split NAME]")
     dataset, split, has_images = open_annotations(arguments.data, arguments.split, arguments.form)
+    asked = asked or usual_metrics(None, arguments.data, arguments.form)
     name = file_name(split)
     if files.suffix == ".json":
         folder = arguments.out or files.with_suffix("").with_name(f"{files.stem}_eval")

@@ -47,7 +47,8 @@ def main() -> int:
     data, name = None, config_file.stem
     if arguments.data:
         form = find_form(arguments.data, arguments.form)
-        data, name = to_train_on(form), f"{name}_{arguments.data.resolve().name}"
+        # The same with and without a GPU: what comes next (eval, detect) need not ask which config was taken.
+        data, name = to_train_on(form), f"{name.removesuffix('_cpu')}_{arguments.data.resolve().name}"
         chosen = f"; weights are chosen on {', '.join(data.val)}" if data.val else ""
         print(form.describe())
         print(f"training on {', '.join(data.train)}; testing on {', '.join(data.test) or 'nothing'}{chosen}")

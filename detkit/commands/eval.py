@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detkit.build.data import as_folder, build_dataset, split_names, with_classes
-from detkit.config.data import FormName
+from detkit.build.data import as_folder, build_dataset, split_names, usual_metric, with_classes
+from detkit.config.data import FolderData, FormName, ShapesData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
@@ -39,12 +39,18 @@ class Scored:
     report: Path
 
 
-def newest_run(runs: Path = Path("runs")) -> Path:
-    """The run folder whose model.pt was written last."""
-    models = sorted(runs.glob("*/model.pt"), key=lambda model: model.stat().st_mtime)
-    if not models:
-        raise ValueError(f"no run with a model.pt in {runs}/; name a run or a model.pt, or train one: tools/train.py")
-    return models[-1].parent
+def usual_metrics(own: FolderData | ShapesData | None, path: Path | None, kind: FormName | None) -> list[MetricName]:
+    """What a data set is scored by where no metric is named, and a line that says so.
+
+    It is the one in `path`, a folder or an annotation file of COCO, or else the run's own.
+    """
+    metric: MetricName = "coco"
+    if path is None or not path.is_file():
+        data = own if path is None else as_folder(find_form(path, kind), None)
+        assert data is not None
+        metric = usual_metric(data)
+    print(f"no metric named: --{metric}, the usual one of this data set (also: --voc07, --voc10, --coco)")
+    return [metric]
 
 
 def open_dataset(

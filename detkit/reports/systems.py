@@ -9,6 +9,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, ValidationErro
 from detkit.config.data import FolderData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, Published
+from detkit.engine.runs import missing_run
 from detkit.engine.stages import FILE as STAGES_FILE
 
 PARTS = ("proposals", "convolution", "regions", "rest")  # of detecting in one image, once it is decoded
@@ -69,6 +70,8 @@ class System:
 
 
 def read_system(run: Path, name: str, split: str | None) -> System:
+    if not run.is_dir():
+        raise ValueError(missing_run(run))
     config = read_config(run / "config.yaml")
     path = newest_evaluation(run, split) / "metrics.json"
     metrics = _read(Metrics, path.read_text(encoding="utf-8"), str(path))
