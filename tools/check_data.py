@@ -21,7 +21,7 @@ exit status: 0 all well or warnings only, 1 errors that would stop training, 2 w
 
 def main() -> int:
     arguments = parse_arguments()
-    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
+    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()] if arguments.classes else None
     config = load_config(arguments.config) if arguments.config else None
     form = find_form(arguments.dir, arguments.form)
     print(form.describe())
