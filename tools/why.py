@@ -32,7 +32,7 @@ def main() -> int:
     tell(why)
     run = arguments.run if arguments.run.is_dir() else arguments.run.parent
     image, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
-    print(f"image: {image} (found: green; missed: yellow, dashed, with the step; nearest proposal: thin)")
+    print(f"image: {image}")
     print(f"table: {table}")
     return 0
 
