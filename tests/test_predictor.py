@@ -291,3 +291,8 @@ def test_the_weights_that_training_started_from_are_not_needed(tmp_path: Path, f
     saved.config["model"]["backbone"]["weights"] = "gone.pt"
     save_model(saved, tmp_path / "model.pt")
     assert detkit.load(tmp_path).classes == saved.classes
+
+
+def test_repr_says_what_it_is(finished_run: Path) -> None:
+    text = repr(detkit.load(finished_run, "cpu"))
+    assert text == "Predictor(faster_rcnn, resnet 18, 2 classes: bar, block, images of 64 px, on cpu)"
