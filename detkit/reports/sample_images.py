@@ -77,8 +77,7 @@ def suspicious_objects(split: CheckedSplit) -> Ints:
     is_odd |= (objects.xywh[:, 2:] <= SMALLEST).any(axis=1)
     known = (split.truth.sizes > 0).all(axis=1)[split.truth.image_index]
     is_odd |= ~learned_boxes(split.truth)[1] & known
-    is_odd[repeated_objects(split.truth)[:, 0]] = True
-    return np.flatnonzero(is_odd)
+    return np.union1d(np.flatnonzero(is_odd), repeated_objects(split.truth)[:, 0])
 
 
 def _drawn(split: CheckedSplit, images: Sequence[int], odd: Ints) -> list[SampleImage]:
