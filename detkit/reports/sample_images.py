@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from detkit.data.ground_truth import Ints
+from detkit.data.ground_truth import Bools, Ints
 from detkit.data.io.images import ImageError, read_image, read_image_of_size
 from detkit.data.validation.checked_split import UNKNOWN_SIZE, CheckedSplit
 from detkit.data.validation.statistics import learned_boxes
@@ -75,8 +75,8 @@ def suspicious_objects(split: CheckedSplit) -> Ints:
     objects = split.truth.objects
     is_odd = np.zeros(len(objects), dtype=np.bool_)
     is_odd |= (objects.xywh[:, 2:] <= SMALLEST).any(axis=1)
-    known = (split.truth.sizes > 0).all(axis=1)[split.truth.image_index]
-    is_odd |= ~learned_boxes(split.truth)[1] & known
+    has_size: Bools = np.all(split.truth.sizes > 0, axis=1)  # (N,)
+    is_odd |= ~learned_boxes(split.truth)[1] & has_size[split.truth.image_index]
     return np.union1d(np.flatnonzero(is_odd), repeated_objects(split.truth)[:, 0])
 
 
