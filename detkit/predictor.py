@@ -46,6 +46,17 @@ class Predictor:
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = resize or build_resize(config)
 
+    def __repr__(self) -> str:
+        """Such as "Predictor(faster_rcnn, resnet 50, 3 classes: RBC, WBC, Platelets, images of 600 px, on cpu)"."""
+        backbone, names = self.config.model.backbone, ", ".join(self.classes[:3])
+        size = getattr(backbone, "depth", None) or getattr(backbone, "name", "")  # of those kinds that have it
+        more = ", ..." if len(self.classes) > 3 else ""
+        side = "as stored" if self.resize.short_side is None else f"of {self.resize.short_side} px"
+        return (
+            f"Predictor({self.config.model.kind}, {backbone.kind} {size}".rstrip()
+            + f", {len(self.classes)} classes: {names}{more}, images {side}, on {self.device})"
+        )
+
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is also Iterable[str]
         self, images: ImageSource, min_score: float = ..., batch_size: int = ..., progress: bool = ...

@@ -11,19 +11,19 @@ import yaml
 
 from detkit.build.data import build_training_set
 from detkit.commands.convert_data import convert
-from detkit.config.data import FolderData
+from detkit.config.data import FolderData, FormName
 from detkit.config.loading import load_config
-from detkit.data.formats.forms import Kind, find_form
+from detkit.data.formats.forms import find_form
 from detkit.engine.checkpoint import load_model
 
 Inside = Callable[..., tuple[int, str, str]]  # the fixtures of conftest.py
 
 
 @pytest.fixture(scope="session")
-def folders(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, Path]:
+def folders(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[FormName, Path]:
     """The rectangles in each form."""
     root = tmp_path_factory.mktemp("forms")
-    folders: dict[Kind, Path] = {"voc": voc_root, "coco": root / "coco", "yolo": root / "yolo"}
+    folders: dict[FormName, Path] = {"voc": voc_root, "coco": root / "coco", "yolo": root / "yolo"}
     for kind in ("coco", "yolo"):
         convert(find_form(voc_root), kind, folders[kind], None, False, pytest.fail)
     return folders
@@ -31,7 +31,7 @@ def folders(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Ki
 
 @pytest.mark.parametrize("kind", ["voc", "coco", "yolo"])
 def test_a_folder_is_trained_on_and_scored(
-    folders: dict[Kind, Path], kind: Kind, tiny_file: Path, tmp_path: Path, inside: Inside
+    folders: dict[FormName, Path], kind: FormName, tiny_file: Path, tmp_path: Path, inside: Inside
 ) -> None:
     run, data = tmp_path / "run", folders[kind]
     code, out, err = inside("train", tiny_file, "--data", data, "--run", run, "train.steps=1")
@@ -48,8 +48,20 @@ def test_a_folder_is_trained_on_and_scored(
     assert all(f"mAP ({name})" in out for name in metrics["metrics"])
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_the_name_of_a_run_is_the_same_with_and_without_a_gpu(
+    has_gpu: bool, inside: Inside, voc_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = []
+    monkeypatch.setattr("detkit.commands.train.train", lambda config, folder, fresh: folders.append(folder))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    code, out, _ = inside("train", "--data", voc_root)
+    assert code == 0 and ("own_data_cpu.yaml" in out) is not has_gpu
+    assert folders == [Path("runs") / f"own_data_{voc_root.name}"]
+
+
 def test_files_of_any_tool_are_scored_as_the_run_that_wrote_them(
-    folders: dict[Kind, Path], finished_run: Path, tmp_path: Path, inside: Inside
+    folders: dict[FormName, Path], finished_run: Path, tmp_path: Path, inside: Inside
 ) -> None:
     data = folders["coco"]
     assert inside("eval", finished_run, "--coco", "--voc10", "--data", data, "--out", tmp_path / "a")[0] == 0
@@ -68,7 +80,7 @@ def test_files_of_any_tool_are_scored_as_the_run_that_wrote_them(
 
 
 def test_what_is_asked_for_must_make_sense(
-    folders: dict[Kind, Path], tiny_file: Path, tmp_path: Path, inside: Inside
+    folders: dict[FormName, Path], tiny_file: Path, tmp_path: Path, inside: Inside
 ) -> None:
     assert inside("train")[0] == 2
     assert inside("train", tiny_file, tiny_file)[0] == 2
@@ -83,7 +95,7 @@ def test_what_is_asked_for_must_make_sense(
 
 
 def test_splits_for_testing_are_not_trained_on(
-    folders: dict[Kind, Path], tiny_file: Path, tmp_path: Path, inside: Inside
+    folders: dict[FormName, Path], tiny_file: Path, tmp_path: Path, inside: Inside
 ) -> None:
     root = tmp_path / "no_train"
     shutil.copytree(folders["coco"], root)
@@ -94,7 +106,7 @@ def test_splits_for_testing_are_not_trained_on(
 
 
 def test_several_folders_are_learned_from_by_the_names_of_classes(
-    folders: dict[Kind, Path], tiny: dict[str, Any], tmp_path: Path
+    folders: dict[FormName, Path], tiny: dict[str, Any], tmp_path: Path
 ) -> None:
     tiny["data"] |= {
         "classes": ["block", "brick"],
@@ -116,7 +128,7 @@ def test_several_folders_are_learned_from_by_the_names_of_classes(
 
 
 def test_weights_are_chosen_by_the_metric_of_the_form(
-    folders: dict[Kind, Path], tiny_file: Path, tmp_path: Path, inside: Inside
+    folders: dict[FormName, Path], tiny_file: Path, tmp_path: Path, inside: Inside
 ) -> None:
     code, out, err = inside(
         "train", tiny_file, "--data", folders["coco"], "--run", tmp_path / "run", "train.steps=1", "train.eval_every=1"

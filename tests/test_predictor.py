@@ -273,7 +273,7 @@ def test_a_device_that_is_not_there(finished_run: Path, name: str) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.pt: no such file"):
+    with pytest.raises(ValueError, match=r"this folder holds no model\.pt"):
         detkit.load(tmp_path)
 
 
@@ -308,6 +308,11 @@ def test_the_weights_that_training_started_from_are_not_needed(tmp_path: Path, f
     saved.config["model"]["backbone"]["weights"] = "gone.pt"
     save_model(saved, tmp_path / "model.pt")
     assert detkit.load(tmp_path).classes == saved.classes
+
+
+def test_repr_says_what_it_is(finished_run: Path) -> None:
+    text = repr(detkit.load(finished_run, "cpu"))
+    assert text == "Predictor(faster_rcnn, resnet 18, 2 classes: bar, block, images of 64 px, on cpu)"
 
 
 # Types

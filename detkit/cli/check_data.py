@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
     from detkit.config.packaged import find_config
     from detkit.data.formats.forms import find_form
 
-    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
+    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()] if arguments.classes else None
     config = load_config(find_config(arguments.config)) if arguments.config else None
     form = find_form(arguments.dir, arguments.form)
     print(form.describe())

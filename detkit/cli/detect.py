@@ -38,6 +38,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.engine.runs import find_weights
+
+    find_weights(arguments.weights)  # before torch is imported: what is not there is told at once
+
     from detkit.commands.detect import Rule, claim_folder, detect_inputs, find_inputs
     from detkit.predictor import load
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from detkit.commands.eval import Scored
     from detkit.evaluation.assessment import MetricName
 
+METRICS: "tuple[MetricName, ...]" = ("voc07", "voc10", "coco")
 EXAMPLE = """examples:
-  detkit eval --voc07                               # the newest run, on its test split
+  detkit eval                                # the newest run, on its test split, by its usual metric
   detkit eval runs/faster_rcnn_r101 --voc10 --split VOC2012/val
   detkit eval runs/mine --voc07 --coco --data data/other
   detkit eval --coco --detections results.json --data annotations/instances_val2017.json
@@ -25,7 +26,7 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", type=Path, help="a run folder or a model.pt (default: the newest run)")
-    metrics = parser.add_argument_group("metrics, one or more; the first in this order leads")
+    metrics = parser.add_argument_group("metrics (default: the usual one of the data set); the first leads")
     metrics.add_argument("--voc07", action="store_true", help="11-point AP at IoU 0.5, as VOC2007")
     metrics.add_argument("--voc10", action="store_true", help="area AP at IoU 0.5, since VOC2010")
     metrics.add_argument("--coco", action="store_true", help="the 12 numbers of COCO, AP is the mean of IoU .5 to .95")
@@ -63,38 +64,42 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    asked: list[MetricName] = [name for name in ("voc07", "voc10", "coco") if getattr(arguments, name)]
-    if not asked:
-        raise ValueError("name at least one metric: --voc07, --voc10, --coco")
+    asked: list[MetricName] = [name for name in METRICS if getattr(arguments, name)]
     scored = score_files(arguments, asked) if arguments.detections else score_run(arguments, asked)
+    if not asked:
+        print(f"no metric named: --{scored.metrics['metric']}, the usual one of this data set")
     print_scores(scored.metrics)
     print(f"report: {scored.report}")
     return 0
 
 
 def score_run(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
-    from detkit.commands.eval import newest_run, score_run
     from detkit.config.loading import parse_test_time
+    from detkit.engine.runs import find_weights, newest_run
 
-    return score_run(
-        arguments.run or newest_run(),
+    path = arguments.run or newest_run()
+    if not arguments.run:
+        print(f"no run named: {path}, the newest")
+    for member in (path, *arguments.ensemble):
+        find_weights(member)
+    test_time = parse_test_time(arguments.test_time)
+
+    from detkit.commands import eval  # torch, once it is known that there is something to score
+
+    return eval.score_run(
+        path,
         asked,
-        data=arguments.data,
-        form=arguments.form,
-        split=arguments.split,
-        svd=arguments.svd,
-        test_time=parse_test_time(arguments.test_time),
-        ensemble=arguments.ensemble,
-        out=arguments.out,
+        arguments.data,
+        arguments.form,
+        arguments.split,
+        arguments.svd,
+        test_time,
+        arguments.ensemble,
+        arguments.out,
     )
 
 
 def score_files(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
-    from detkit.commands.eval import file_name, open_annotations, score
-    from detkit.evaluation.coco_files import read_rows
-    from detkit.evaluation.voc_files import read_detections
-
-    files = arguments.detections
     if arguments.svd:
         raise ValueError("--svd changes a detector; --detections takes none")
     if arguments.test_time or arguments.ensemble:
@@ -103,17 +108,10 @@ def score_files(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
         raise ValueError("give a run or --detections, not both")
     if not arguments.data:
         raise ValueError("--detections needs the annotations it is scored against: --data DIR [--split NAME]")
-    dataset, split, has_images = open_annotations(arguments.data, arguments.split, arguments.form)
-    name = file_name(split)
-    if files.suffix == ".json":
-        folder = arguments.out or files.with_suffix("").with_name(f"{files.stem}_eval")
-        return score(
-            read_rows(files, dataset.ground_truth()),
-            *(dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_images),
-        )
-    found = read_detections(files, dataset.classes, dataset.image_ids)
-    folder = arguments.out or files / "eval"
-    return score(found, dataset, asked, {}, folder, name, f"{files.name} on {name}", None, has_images)
+
+    from detkit.commands import eval
+
+    return eval.score_files(arguments.detections, asked, arguments.data, arguments.form, arguments.split, arguments.out)
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

@@ -33,6 +33,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.engine.runs import find_weights
+
+    find_weights(arguments.weights)  # before torch is imported: what is not there is told at once
+
     from detkit.commands.export import agreement, export_onnx, export_safetensors, export_torch
     from detkit.predictor import load
 

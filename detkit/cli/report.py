@@ -28,16 +28,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     from detkit.commands.eval import assess_again
     from detkit.reports.comparison import compare
-    from detkit.reports.image_comparison import write_image_comparison
+    from detkit.reports.image_comparison import check_comparable, write_image_comparison
 
     out = arguments.out.resolve()
     runs = [run for run in dict.fromkeys(arguments.runs) if run.resolve() != out]  # runs/* has the last report
+    names = [run.resolve().name for run in runs]
+    assessments = [assess_again(run, arguments.split) for run in runs] if arguments.images else []
+    if arguments.images:
+        check_comparable(names, assessments)  # before anything is written
     page = compare(runs, arguments.out, arguments.split)
     print((arguments.out / "comparison.md").read_text(encoding="utf-8").partition("\n## Classes")[0])
     print(f"report: {page}")
     if arguments.images:
-        assessments = [assess_again(run, arguments.split) for run in runs]
-        names = [run.resolve().name for run in runs]
         print(f"images: {write_image_comparison(arguments.out / 'images', names, assessments)}")
     return 0
 

@@ -28,6 +28,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.engine.runs import find_weights
+
+    find_weights(arguments.run)  # before torch is imported: what is not there is told at once
+
     from detkit.commands.eval import open_dataset
     from detkit.commands.why import explain_image, write
     from detkit.predictor import load
@@ -38,7 +42,7 @@ def run(arguments: Namespace) -> int:
     tell(why)
     run = arguments.run if arguments.run.is_dir() else arguments.run.parent
     image, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
-    print(f"image: {image} (found: green; missed: yellow, dashed, with the step; nearest proposal: thin)")
+    print(f"image: {image}")
     print(f"table: {table}")
     return 0
 

@@ -22,6 +22,8 @@ from detkit.runtime.interrupt import StopRequest, stop_between_steps
 from detkit.runtime.whole_file import PARTIAL, written_whole
 
 TABLE = "detections.json"
+MADE_BY = "detkit detect"
+_MADE_BY = (MADE_BY, "tools/detect.py")  # the second: as it was written before there was a command
 _NOT_FOR_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -119,7 +121,7 @@ def _listed_files(table: Path) -> set[str]:
     """The files that an earlier call wrote or meant to write; none where the table is not this tool's."""
     try:
         content = json.loads(table.read_text(encoding="utf-8"))
-        return set(content["files"]) if content["made_by"] == "tools/detect.py" else set()
+        return set(content["files"]) if content["made_by"] in _MADE_BY else set()
     except (OSError, ValueError, TypeError, KeyError):
         return set()
 
@@ -131,7 +133,7 @@ def detect_inputs(predictor: Predictor, inputs: Sequence[Input], out: Path, rule
     next batch of images or frames elsewhere; what was found so far is written whole either way.
     """
     table: dict[str, Any] = {
-        "made_by": "tools/detect.py",
+        "made_by": MADE_BY,
         "complete": False,
         "min_score": rule.min_score,
         "classes": predictor.classes,

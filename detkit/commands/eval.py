@@ -1,4 +1,4 @@
-"""Detections of a split scored and reported: what tools/eval.py does."""
+"""Detections of a split scored and reported: what `detkit eval` does."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detkit.build.data import as_folder, build_dataset, split_names, usual_metric, with_classes
-from detkit.config.data import FormName
+from detkit.config.data import FolderData, FormName, ShapesData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, TestTime
 from detkit.data.dataset import DetectionDataset
@@ -38,12 +38,16 @@ class Scored:
     report: Path
 
 
-def newest_run(runs: Path = Path("runs")) -> Path:
-    """The run folder whose model.pt was written last."""
-    models = sorted(runs.glob("*/model.pt"), key=lambda model: model.stat().st_mtime)
-    if not models:
-        raise ValueError(f"no run with a model.pt in {runs}/; name a run or a model.pt, or train one: tools/train.py")
-    return models[-1].parent
+def usual_metrics(own: FolderData | ShapesData | None, path: Path | None, kind: FormName | None) -> list[MetricName]:
+    """What a data set is scored by where no metric is named.
+
+    It is the one in `path`, a folder or an annotation file of COCO, or else the run's own.
+    """
+    if path is not None and path.is_file():
+        return ["coco"]
+    data = own if path is None else as_folder(find_form(path, kind), None)
+    assert data is not None
+    return [usual_metric(data)]
 
 
 def score_run(
@@ -71,8 +75,7 @@ def score_run(
     run = path if path.is_dir() else path.parent
     predictor = load(path, device, svd=svd, test_time=test_time, ensemble=ensemble)
     dataset = open_dataset(predictor.config, data, split, predictor.classes, form)
-    if not metrics:
-        metrics = [usual_metric(predictor.config.data if data is None else as_folder(find_form(data, form), None))]
+    metrics = metrics or usual_metrics(predictor.config.data, data, form)
     name = file_name(split or "test")
     if data is not None and data.resolve() != Path(predictor.config.data.root).resolve():
         name = f"{data.resolve().name}_{name}"
@@ -89,6 +92,33 @@ def score_run(
         title = f"{title}: {told}"
         speed["test_time"] = more
     return score(found, dataset, metrics, speed, out or folder, name, title, run)
+
+
+def score_files(
+    files: Path,
+    metrics: Sequence[MetricName],
+    data: Path,
+    form: FormName | None = None,
+    split: str | None = None,
+    out: Path | None = None,
+) -> Scored:
+    """Score `files` of any tool against the annotations in `data`: a results.json, or a folder of comp*_det_*.txt.
+
+    Without metrics: by the usual one of the data set. `data`: a folder of `form`, or an annotation file of COCO;
+    `split`: None is the one for testing. `out`: folder of the results; None: beside the files. Raises ValueError where
+    any of these does not fit.
+    """
+    dataset, told, has_images = open_annotations(data, split, form)
+    metrics = metrics or usual_metrics(None, data, form)
+    name = file_name(told)
+    found: Mapping[str, Detections] | ResultRows
+    if files.suffix == ".json":
+        found = read_rows(files, dataset.ground_truth())
+        folder = files.with_suffix("").with_name(f"{files.stem}_eval")
+    else:
+        found = read_detections(files, dataset.classes, dataset.image_ids)
+        folder = files / "eval"
+    return score(found, dataset, metrics, {}, out or folder, name, f"{files.name} on {name}", None, has_images)
 
 
 def file_name(split: str) -> str:

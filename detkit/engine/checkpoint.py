@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from detkit.engine.runs import find_weights
 from detkit.runtime.whole_file import written_whole
 
 MODEL_FORMAT = 1
@@ -77,9 +78,11 @@ def save_safetensors(model: SavedModel, path: Path) -> None:
 
 
 def load_model(path: Path) -> SavedModel:
-    """Read a model.pt, given as the file or as its run folder, or a .safetensors. Raises ValueError when it is none."""
-    if path.is_dir():
-        path = path / "model.pt"
+    """Read a model.pt, given as the file or as its run folder, or a .safetensors.
+
+    Raises ValueError when it is none; where there is none, the message names the runs there are.
+    """
+    path = find_weights(path)
     if path.suffix == SAFETENSORS:
         return _load_safetensors(path)
     content = load(path)
@@ -92,8 +95,6 @@ def load_model(path: Path) -> SavedModel:
 
 
 def _load_safetensors(path: Path) -> SavedModel:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}

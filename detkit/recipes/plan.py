@@ -41,19 +41,20 @@ def plan(
         raise ValueError("neither a config nor data is named; give one of them, such as the config demo")
     if form is not None and data is None:
         raise ValueError(f"form {form!r} says what the data are, but no data are named; name their folder, too")
-    if config is None:
-        config = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
-        said = [f"no config named: {config}"]
-    else:
-        said = []
-    file = find_config(config)
     if data is None:
-        return Plan(load_config(file, overrides), run or RUNS / file.stem, tuple(said))
+        assert config is not None
+        file = find_config(config)
+        return Plan(load_config(file, overrides), run or RUNS / file.stem, ())
 
-    from detkit.build.data import to_train_on  # torch: only data sets need it, and errors in a config come quickly
+    from detkit.build.data import to_train_on
     from detkit.data.formats.forms import find_form
 
-    found = find_form(data, form)
+    found = find_form(data, form)  # before torch is asked for a GPU: what is not there is told at once
+    said = []
+    if config is None:
+        config = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
+        said = [f"config: {config}"]
+    file = find_config(config)
     section = to_train_on(found)
     chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
     said += [

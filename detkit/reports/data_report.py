@@ -1,11 +1,11 @@
 """One page about a data set: its faults, its classes, its objects beside anchors, and images that splits share."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 from markupsafe import Markup
 
 from detkit.data.faults import Fault, Severity
@@ -14,8 +14,10 @@ from detkit.data.validation.check_report import CheckReport, kinds_of
 from detkit.data.validation.compare_splits import NearDuplicate, class_counts
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics
 from detkit.reports.data_figures import MAX_SPLITS, data_figures
+from detkit.reports.drawing import class_color
 from detkit.reports.figures import SERIES, inline_svg
 from detkit.reports.page_template import page_template
+from detkit.reports.sample_images import jpeg_address, sample_groups
 
 MAX_OF_KIND = 500  # faults
 MAX_PAIRS = 60  # of near duplicates: about 1 MB
@@ -81,6 +83,8 @@ def write_data_report(
         figures={name: Markup(inline_svg(figure)) for name, figure in figures.items()},
         lines=[(name, color) for (name, one), color in zip(_with_objects(statistics), SERIES)][:MAX_SPLITS],
         perfect=perfect,
+        samples=sample_groups(list(report.splits.values())),
+        class_colors=_class_colors(report),
         pairs=[_view(pair) for pair in report.near_duplicates[:MAX_PAIRS]],
         num_pairs=len(report.near_duplicates),
         below_root=lambda path: _below(path, report.form.root),
@@ -150,6 +154,12 @@ def _class_rows(report: CheckReport, statistics: Mapping[str, SplitStatistics]) 
     return sorted(rows, key=lambda row: -sum(cell.objects for cell in row[1]))
 
 
+def _class_colors(report: CheckReport) -> dict[str, str]:
+    """How boxes of each class are drawn, for CSS."""
+    classes = next(iter(report.splits.values())).truth.classes if report.splits else ()
+    return {name: "#{:02x}{:02x}{:02x}".format(*class_color(label)) for label, name in enumerate(classes)}
+
+
 def _view(pair: NearDuplicate) -> PairView:
     return PairView(pair, _image(pair.first), _image(pair.second))
 
@@ -162,5 +172,4 @@ def _image(path: Path) -> str:
     scale = min(1.0, LONG_SIDE / max(pixels.shape[:2]))
     width, height = (max(1, round(side * scale)) for side in (pixels.shape[1], pixels.shape[0]))
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return jpeg_address(np.asarray(small, dtype=np.uint8))

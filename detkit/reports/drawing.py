@@ -2,6 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,8 +12,21 @@ Pixels = npt.NDArray[np.uint8]  # (H, W, 3) RGB
 Color = tuple[int, int, int]  # RGB, 0..255
 Point = tuple[int, int]  # (x, y) px
 
+LEGEND_WIDTH = 360  # px, that a legend has at least: a smaller image gets a margin
+LEGEND_GROUND = (32, 34, 40)  # RGB
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A kind of box, or with no colour a text alone."""
+
+    text: str
+    color: Color | None = None
+    dashed: bool = False
+    thin: bool = False
 
 
 def draw_boxes(
@@ -43,6 +57,41 @@ def draw_boxes(
         if text:
             _draw_label(canvas, (x1, y1), text, color)
     return canvas
+
+
+def with_legend(image: Pixels, entries: Sequence[LegendEntry]) -> Pixels:
+    """The image above a dark strip that tells what its boxes mean, in as many lines as that takes."""
+    height, width = image.shape[:2]
+    full_width = max(width, LEGEND_WIDTH)
+    scale = max(0.42, max(height, full_width) / 1500)
+    stroke, line_height = max(1, round(scale * 1.4)), round(scale * 46)
+    swatch, gap = round(scale * 44), round(scale * 20)  # px
+    places: list[tuple[LegendEntry, Point]] = []
+    x, lines = gap, 1
+    for entry in entries:
+        needed = _text_width(entry.text, scale, stroke) + (swatch + gap // 2 if entry.color else 0)
+        if x > gap and x + needed + gap > full_width:
+            x, lines = gap, lines + 1
+        places.append((entry, (x, lines * line_height - line_height // 2)))
+        x += needed + gap
+    strip = np.empty((lines * line_height + gap // 2, full_width, 3), dtype=np.uint8)
+    strip[:] = LEGEND_GROUND
+    for entry, (left, middle) in places:
+        if entry.color is not None:
+            half, thickness = round(scale * 11), 1 if entry.thin else max(2, round(scale * 4))
+            corners = (left, middle - half), (left + swatch, middle + half)
+            _draw_rectangle(strip, *corners, entry.color, thickness, entry.dashed)
+            left += swatch + gap // 2
+        bottom = middle + round(scale * 10)
+        cv2.putText(strip, entry.text, (left, bottom), _FONT, scale, _WHITE, stroke, cv2.LINE_AA)
+    whole = np.empty((height + len(strip), full_width, 3), dtype=np.uint8)
+    whole[:] = LEGEND_GROUND
+    whole[:height, :width], whole[height:] = image, strip
+    return whole
+
+
+def _text_width(text: str, scale: float, stroke: int) -> int:
+    return int(cv2.getTextSize(text, _FONT, scale, stroke)[0][0])
 
 
 def _draw_rectangle(canvas: Pixels, start: Point, end: Point, color: Color, thickness: int, dashed: bool) -> None:

@@ -58,7 +58,7 @@ def write_image_comparison(
     In the gallery, detections of at least `min_score` count. Raises ValueError for fewer than two runs, names that do
     not fit them, and runs on different images, objects or classes.
     """
-    _check(names, assessments)
+    check_comparable(names, assessments)
     gallery = shortened(comparison_gallery(names, assessments, min_score))
     save_gallery(folder, gallery, assessments[0], images)
     scores = [page_data.headline(one) for one in assessments]
@@ -92,20 +92,41 @@ def comparison_gallery(names: Sequence[str], assessments: Sequence[Assessment], 
     return Gallery(assessments[0].truth, tuple(kinds), (), Entries.joined(entries), start)
 
 
-def _check(names: Sequence[str], assessments: Sequence[Assessment]) -> None:
+def check_comparable(names: Sequence[str], assessments: Sequence[Assessment]) -> None:
+    """Raises ValueError, in one line for all runs, that says which differ from the first and by what."""
     if len(assessments) < 2 or len(names) != len(assessments):
         raise ValueError(f"{len(assessments)} runs, {len(names)} names: expected two or more runs, and a name for each")
-    first = assessments[0].truth
-    for name, one in zip(names, assessments, strict=True):
-        truth = one.truth
-        same = truth.classes == first.classes and truth.image_ids == first.image_ids
-        if not same or not np.array_equal(truth.objects.xywh, first.objects.xywh):
-            raise ValueError(
-                f"{name}: {len(truth)} images, {len(truth.objects)} objects and {len(truth.classes)} classes, not those"
-                f" of {names[0]} ({len(first)}, {len(first.objects)} and {len(first.classes)}); score both on one split"
-            )
-        if list(one.voc) != list(assessments[0].voc) or (one.coco is None) != (assessments[0].coco is None):
-            raise ValueError(f"{name}: scored by other metrics than {names[0]}; score both by the same")
+    pairs = zip(names[1:], assessments[1:], strict=True)
+    differing = [f"{name} ({', '.join(by)})" for name, one in pairs if (by := _differences(one, assessments[0]))]
+    if differing:
+        raise ValueError(
+            f"images can be compared only of runs scored on the same images by the same metrics; not as {names[0]} "
+            f"are {'; '.join(differing)}; score them alike with tools/eval.py, or leave out --images"
+        )
+
+
+def _differences(one: Assessment, first: Assessment) -> list[str]:
+    """Phrases; none where both were scored on the same images, objects and classes by the same metrics."""
+    mine, theirs = one.truth, first.truth
+    found = []
+    if mine.classes != theirs.classes:
+        found.append(f"classes {_shortened(mine.classes)} instead of {_shortened(theirs.classes)}")
+    if mine.image_ids != theirs.image_ids:
+        shared = len(set(mine.image_ids) & set(theirs.image_ids))
+        found.append(f"{len(mine):,} images instead of {len(theirs):,}, of which {shared:,} are the same")
+    elif not np.array_equal(mine.objects.xywh, theirs.objects.xywh):
+        found.append(f"other boxes in the same images: {len(mine.objects):,} instead of {len(theirs.objects):,}")
+    if _metrics(one) != _metrics(first):
+        found.append(f"scored by {_metrics(one)} instead of {_metrics(first)}")
+    return found
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _metrics(assessment: Assessment) -> str:
+    return " + ".join([*assessment.voc, *(["coco"] if assessment.coco is not None else [])])
 
 
 def _note(min_score: float) -> str:

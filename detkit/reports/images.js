@@ -36,11 +36,11 @@ function makeImage(images, image, drawn, line) {
   }
   for (const one of drawn.filter((box) => box.text)) svg.append(makeLabel(one, width));
   if (!images.with_thumbnail[image]) return [svg];
-  const image = make("img");
-  image.loading = "lazy";
-  image.alt = "";
-  image.src = `report_files/images/${image}.jpg`;
-  return [image, svg];
+  const thumbnail = make("img");
+  thumbnail.loading = "lazy";
+  thumbnail.alt = "";
+  thumbnail.src = `report_files/images/${image}.jpg`;
+  return [thumbnail, svg];
 }
 
 function makeLabel(one, width) {

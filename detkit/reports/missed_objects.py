@@ -1,5 +1,6 @@
 """What became of the objects of an image, in words and drawn, for who knows nothing of how a detector works."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -17,7 +18,7 @@ from detkit.evaluation.diagnosis import (
     Step,
 )
 from detkit.heads.rpn import Selection
-from detkit.reports.drawing import Pixels, draw_boxes
+from detkit.reports.drawing import LegendEntry, Pixels, draw_boxes, with_legend
 from detkit.structures import Target
 
 FOUND, MISSED, PROPOSAL = (64, 200, 90), (255, 214, 60), (255, 255, 255)  # RGB
@@ -89,11 +90,15 @@ def line(false: FalseDetection, account: Account) -> str:
 
 
 def draw(image: Pixels, account: Account) -> Pixels:
-    """Objects found in green; missed ones dashed in yellow with their step, the nearest proposal as a thin line."""
+    """Objects found in green; missed ones dashed in yellow with their step, the nearest proposal as a thin line.
+
+    A legend stands below.
+    """
     canvas = np.ascontiguousarray(image).copy()
     diagnoses = account.explanation.diagnoses
-    for diagnosis in diagnoses:
-        if diagnosis.step is not Step.FOUND and diagnosis.proposal is not None:
+    missed = [diagnosis for diagnosis in diagnoses if diagnosis.step is not Step.FOUND]
+    for diagnosis in missed:
+        if diagnosis.proposal is not None:
             x1, y1, x2, y2 = (round(side) for side in diagnosis.proposal.box)
             cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), PROPOSAL, 1)
     found = [diagnosis.step is Step.FOUND for diagnosis in diagnoses]
@@ -103,7 +108,23 @@ def draw(image: Pixels, account: Account) -> Pixels:
         for diagnosis, name, hit in zip(diagnoses, names, found, strict=True)
     ]
     colors = [FOUND if hit else MISSED for hit in found]
-    return draw_boxes(canvas, [diagnosis.box for diagnosis in diagnoses], texts, colors, [not hit for hit in found])
+    drawn = draw_boxes(canvas, [diagnosis.box for diagnosis in diagnoses], texts, colors, [not hit for hit in found])
+    return with_legend(drawn, _legend(diagnoses))
+
+
+def _legend(diagnoses: Sequence[Diagnosis]) -> list[LegendEntry]:
+    """What the image has of: found, missed, proposals, and the numbers of the steps."""
+    missed = [diagnosis for diagnosis in diagnoses if diagnosis.step is not Step.FOUND]
+    entries = []
+    if len(missed) < len(diagnoses):
+        entries.append(LegendEntry(f"found ({len(diagnoses) - len(missed)})", FOUND))
+    if missed:
+        entries.append(LegendEntry(f"missed ({len(missed)})", MISSED, dashed=True))
+    if any(diagnosis.proposal is not None for diagnosis in missed):
+        entries.append(LegendEntry("nearest proposal of a missed one", PROPOSAL, thin=True))
+    steps = sorted({diagnosis.step for diagnosis in missed})
+    entries += [LegendEntry(f"{step:d}: {STEPS[step]}") for step in steps]
+    return entries or [LegendEntry("no objects in this image")]
 
 
 def _without_proposal(diagnosis: Diagnosis, account: Account) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt
 from detkit.config.data import FolderData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, Published
+from detkit.engine.runs import missing_run
 from detkit.engine.stages import FILE as STAGES_FILE
 from detkit.reports.metrics import Metrics, parse, read_metrics
 
@@ -53,6 +54,8 @@ class System:
 
 
 def read_system(run: Path, name: str, split: str | None) -> System:
+    if not run.is_dir():
+        raise ValueError(missing_run(run))
     config = read_config(run / "config.yaml")
     path = newest_evaluation(run, split) / "metrics.json"
     metrics = read_metrics(path)

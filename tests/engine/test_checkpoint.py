@@ -105,5 +105,5 @@ def test_other_files_of_torch_are_refused(tmp_path: Path, content: object, messa
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"model\.pt: no such file"):
+    with pytest.raises(ValueError, match=r"no run: this folder holds no model\.pt"):
         load_model(tmp_path)

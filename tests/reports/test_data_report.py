@@ -36,9 +36,18 @@ def test_all_parts(tmp_path: Path) -> None:
     image = np.asarray(cv2.imread(str(root / "train" / "p0.jpg")))
     cv2.imwrite(str(root / "test" / "p2.jpg"), cv2.resize(image, (80, 60)))
     text = page(root, tmp_path / "out")
-    for part in ("Training can start", "Faults", "Objects and anchors", "Near duplicates", "is that meant?"):
+    for part in (
+        "Training can start",
+        "Faults",
+        "Suspicious boxes",
+        "Objects and anchors",
+        "Near duplicates",
+        "is that meant?",
+    ):
         assert part in text
-    assert text.count('src="data:image/jpeg;base64,') == 2
+    assert (
+        text.count('src="data:image/jpeg;base64,') == 2 + 3 + 1
+    )  # the two likest, each sample, and one that is suspicious
     assert "&lt;b&gt;cat" in text and "<b>cat" not in text
     assert text.count("<svg") == 4
     assert 'src="http' not in text and "url(http" not in text and 'href="http' not in text

@@ -18,7 +18,7 @@ from detkit.evaluation.diagnosis import (
     Step,
 )
 from detkit.heads.rpn import Selection
-from detkit.reports.missed_objects import FOUND, MISSED, Account, draw, line, opening, paragraph
+from detkit.reports.missed_objects import FOUND, MISSED, PROPOSAL, Account, _legend, draw, line, opening, paragraph
 from detkit.structures import Target
 
 BOX, OTHER = (10.0, 10.0, 50.0, 60.0), (20.0, 10.0, 60.0, 60.0)
@@ -106,3 +106,17 @@ def test_found_is_green_and_missed_yellow() -> None:
     for color in (FOUND, MISSED):
         assert (drawn == color).all(axis=2).sum() > 20
     assert not (draw(image, account(VERDICT)) == MISSED).all(axis=2).any()
+
+
+def test_legend_has_what_the_image_has() -> None:
+    """On a small image and a large one; the image itself stays as it is drawn."""
+    for height, width in ((80, 100), (1500, 2000)):
+        image = np.zeros((height, width, 3), dtype=np.uint8)
+        found = draw(image, account(replace(VERDICT, scored=SCORED)))
+        both = draw(image, account(replace(VERDICT, scored=SCORED), replace(LOST, object=1, box=OTHER)))
+        for drawn, colors in ((found, [FOUND]), (both, [FOUND, MISSED, PROPOSAL])):
+            legend = drawn[height:]
+            assert len(legend) and drawn.shape[1] == max(width, 360)
+            present = [color for color in (FOUND, MISSED, PROPOSAL) if (legend == color).all(axis=2).sum() > 20]
+            assert [color for color in present if color != PROPOSAL] == colors[:2]  # letters are white, too
+    assert [entry.text for entry in _legend(())] == ["no objects in this image"]

@@ -58,6 +58,8 @@ def test_a_folder_of_images_twice(inside: Inside, finished_run: Path, photos: Pa
     assert status == 0 and re.match(rf"\d+ detections in 3 images: {out}", output)
     assert names(out) == ["a.jpg", "a_2.jpg", "detections.json", "z.jpg"]
     first = table(out)
+    assert first["made_by"] == "detkit detect"
+    (out / "detections.json").write_text(json.dumps(first | {"made_by": "tools/detect.py"}))  # as it was called once
     assert first["complete"] and first["failed"] == [] and first["classes"] == ["bar", "block"]
     assert [row["drawn"] for row in first["images"]] == ["a.jpg", "a_2.jpg", "z.jpg"]
     assert [row["file"] for row in first["images"]] == [str(photos / n) for n in ("a.png", "more/a.png", "z.png")]

@@ -34,7 +34,7 @@ def test_onnx(inside: Inside, finished_run: Path, images: list[Path], tmp_path: 
 
 def test_errors_are_one_line(inside: Inside, finished_run: Path, tmp_path: Path) -> None:
     calls = [
-        ((tmp_path / "nowhere", "--onnx", tmp_path / "d.onnx"), "no such file"),
+        ((tmp_path / "nowhere", "--onnx", tmp_path / "d.onnx"), "no such run"),
         ((finished_run, "--onnx", tmp_path / "d.bin"), "is to end with .onnx"),
         ((finished_run, "--safetensors", tmp_path / "d.safetensors", "--check", tmp_path / "a.jpg"), "a.jpg"),
     ]

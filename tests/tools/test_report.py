@@ -46,6 +46,24 @@ def test_errors_are_one_line(inside: Inside, run: Path, tmp_path: Path) -> None:
     assert (status, output, errors) == (2, "", f"error: {run}: no evaluation; make it with: {command}\n")
 
 
+def test_images_of_unlike_data_are_refused_before_anything_is_written(
+    inside: Inside, finished_run: Path, tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    runs = [tmp_path / "runs" / name for name in ("one", "two", "three")]
+    for run, split in zip(runs, ("test", "val", "test"), strict=True):
+        (run / "eval" / "test").mkdir(parents=True)
+        tiny["data"]["test"] = [split]
+        (run / "config.yaml").write_text(yaml.safe_dump(tiny))
+        scores = '{"metric": "voc07", "map": 0, "ap": {"bar": 0, "block": 0}, "metrics": {"voc07": {}}'
+        (run / "eval" / "test" / "metrics.json").write_text(f'{scores}, "images": 3, "split": "test"}}')
+        for name in ("bar", "block"):
+            (run / "eval" / "test" / f"comp4_det_test_{name}.txt").touch()
+    status, output, errors = inside("report", *runs, "--images", "--out", tmp_path / "out")
+    assert (status, output) == (2, "") and errors.count("\n") == 1, errors
+    assert "not as one are two (2 images instead of 3, of which 0 are the same); score them alike" in errors
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_has_an_example(inside: Inside) -> None:
     status, output, _ = inside("report", "--help")
     assert status == 0 and "detkit report runs/" in output

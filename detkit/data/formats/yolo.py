@@ -79,24 +79,24 @@ class YoloDataset(ListedDataset):
         super().__init__(numbered(names, ids, sizes, objects), [image.image for image in images])
 
 
-def scan_yolo(root: Path, split: str, classes: Sequence[str] | None = None) -> YoloScan:
+def scan_yolo(root: Path, split: str) -> YoloScan:
     """Read all files of a split but the pixels; faults are in the result.
 
     Raises DatasetMissing where the split is not there, ValueError where the file that names it is broken.
     """
     layout = _named_layout(root)
     images, faults = _list_split(layout, split)
-    return YoloScan(layout.names, tuple(_scan_image(image, layout.names, classes) for image in images), tuple(faults))
+    return YoloScan(layout.names, tuple(_scan_image(image, layout.names) for image in images), tuple(faults))
 
 
-def _scan_image(place: ListedImage, names: Sequence[str], classes: Sequence[str] | None) -> ScannedImage:
+def _scan_image(place: ListedImage, names: Sequence[str]) -> ScannedImage:
     faults = []
     header = None
     try:
         header = read_header(place.image)
     except ImageError as error:
         faults.append(Fault(place.image, str(error).removeprefix(f"{place.image}: ")))
-    labels = parse_labels(place.annotation, (1, 1) if header is None else header.size, names, classes)
+    labels = parse_labels(place.annotation, (1, 1) if header is None else header.size, names)
     return ScannedImage(place, header, labels, (*faults, *labels.faults))
 
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
+from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.forms import Form, parse_split
 from detkit.data.formats.voc import find_images, find_splits, list_split
+from detkit.data.validation.asked_classes import compare_with_asked
 from detkit.data.validation.check_report import CheckReport, in_order
 from detkit.data.validation.checked_images import CheckedImage, CheckedImages, check_images, keys_of
 from detkit.data.validation.checked_split import CheckedSplit, read_splits, voc_folder
@@ -21,13 +23,14 @@ from detkit.data.validation.suspicious_boxes import find_suspicious_boxes
 
 
 def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None) -> CheckReport:
-    """Read every file of the splits (all that are found if none is named); without `classes` all names are allowed.
+    """Read every file of the splits, all that are found if none is named; `classes` are those asked for, None for all.
 
-    Of a part, such as "all[:80%]", the whole split is checked. Raises DatasetMissing where a split is not there, and
-    ValueError where the file that names YOLO's classes is broken; all else is in the report.
+    Objects of classes that are not asked for are counted in one line, and are in the report's splits all the same. Of a
+    part, such as "all[:80%]", the whole split is checked. Raises DatasetMissing where a split is not there, and
+    ValueError for a class named twice and a broken file of YOLO's class names; all else is in the report.
     """
     names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or form.splits
-    held = read_splits(form, names, classes)
+    held = read_splits(form, names)
     images = check_images(held)
     groups = group_images(form, held, images)
     near = find_near(groups)
@@ -39,6 +42,8 @@ def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None)
     faults += find_shared(groups)
     faults += map(near_fault, near)
     faults += compare_classes(form.root, held)
+    if classes is not None:
+        faults += compare_with_asked(form.root, held, checked_classes(classes))
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
         for folder in sorted({voc_folder(form.root, split) for split in names}):

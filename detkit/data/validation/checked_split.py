@@ -49,18 +49,18 @@ class CheckedSplit:
         return Fault(self.annotations[image], message, Severity.WARNING, name, self.box_field, summary)
 
 
-def read_splits(form: Form, splits: Sequence[str], classes: Sequence[str] | None) -> tuple[CheckedSplit, ...]:
-    """Read the annotations of splits, each once, whatever is wrong with them; with `classes` no others are allowed.
+def read_splits(form: Form, splits: Sequence[str]) -> tuple[CheckedSplit, ...]:
+    """Read the annotations of splits, each once, whatever is wrong with them.
 
     Raises DatasetMissing where a split is not there, ValueError where the file that names YOLO's classes is broken.
     """
     match form.kind:
         case "voc":
-            found = _read_voc(form.root, splits, classes)
+            found = _read_voc(form.root, splits)
         case "coco":
-            found = _read_coco(form.root, splits, classes)
+            found = _read_coco(form.root, splits)
         case "yolo":
-            found = [_of_yolo(form.root, split, scan_yolo(form.root, split, classes)) for split in splits]
+            found = [_of_yolo(form.root, split, scan_yolo(form.root, split)) for split in splits]
     return tuple(found)
 
 
@@ -75,13 +75,10 @@ class _VocFile:
     annotation: Annotation
 
 
-def _read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) -> list[CheckedSplit]:
+def _read_voc(root: Path, splits: Sequence[str]) -> list[CheckedSplit]:
     listed = {split: list_split(root, split) for split in splits}
     places = {image.annotation: image for images, _ in listed.values() for image in images}
-    files = {
-        path: _read_voc_file(image, classes)
-        for path, image in track(places.items(), "reading annotations", len(places))
-    }
+    files = {path: _read_voc_file(image) for path, image in track(places.items(), "reading annotations", len(places))}
     names = tuple(sorted({name for file in files.values() for name in file.annotation.names}))
     return [
         _of_voc(root, split, names, images, [files[image.annotation] for image in images], faults)
@@ -89,12 +86,12 @@ def _read_voc(root: Path, splits: Sequence[str], classes: Sequence[str] | None) 
     ]
 
 
-def _read_voc_file(image: ListedImage, classes: Sequence[str] | None) -> _VocFile:
+def _read_voc_file(image: ListedImage) -> _VocFile:
     try:
         header = read_header(image.image)
     except ImageError:  # told of where the image is decoded
         header = None
-    return _VocFile(header, parse_annotation(image.annotation, header, classes))
+    return _VocFile(header, parse_annotation(image.annotation, header))
 
 
 def _of_voc(
@@ -132,8 +129,8 @@ def _of_voc(
     )
 
 
-def _read_coco(root: Path, splits: Sequence[str], classes: Sequence[str] | None) -> list[CheckedSplit]:
-    scans = {split: scan_coco(root, split, classes) for split in splits}
+def _read_coco(root: Path, splits: Sequence[str]) -> list[CheckedSplit]:
+    scans = {split: scan_coco(root, split) for split in splits}
     known = {
         name: number
         for scan in scans.values()

@@ -88,10 +88,30 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     assert list(report.lines())[-1].endswith("training would stop: mend the errors")
 
 
-def test_classes_that_are_not_allowed_are_errors(tmp_path: Path) -> None:
-    add(tmp_path, "train", "a", object_xml("cat"), object_xml("dgo"))
+def test_a_misspelt_class_is_one_line_and_so_are_objects_of_others(tmp_path: Path) -> None:
+    for number in range(30):
+        add(tmp_path, "train", f"a{number:02d}", object_xml("cat"), object_xml("dog"))
+    add(tmp_path, "trainval", "a00", object_xml("cat"), object_xml("dog"))  # which is in train already
     assert not check(tmp_path).has_errors
-    assert_one(told(check(tmp_path, classes=["cat", "dog"]), Severity.ERROR), "object 1 (dgo)", "nearest is 'dog'")
+    report = check(tmp_path, classes=["cat", "Dgo"])
+    missing, others = told(report, Severity.ERROR)
+    assert missing.endswith(
+        "of the classes asked for, no object is of 'Dgo' (did you mean 'dog'?); classes that occur: cat 30, dog 30"
+    )
+    assert "30 objects are of classes not asked for: dog 30 (the first: " in others and "object 1 (dog)" in others
+
+
+def test_a_class_that_never_occurs_alone_is_a_warning(tmp_path: Path) -> None:
+    add(tmp_path, "train", "a", object_xml("cat"))
+    report = check(tmp_path, classes=["cat", "zebra"])
+    assert not report.has_errors
+    assert_one(told(report, Severity.WARNING), "no object is of 'zebra'; classes that occur: cat 1")
+
+
+def test_a_class_asked_for_twice(tmp_path: Path) -> None:
+    add(tmp_path, "train", "a", object_xml("cat"))
+    with pytest.raises(ValueError, match="name each class once"):
+        check(tmp_path, classes=["cat", "cat"])
 
 
 def test_suspicious_boxes_are_warned_of(tmp_path: Path) -> None:
