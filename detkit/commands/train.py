@@ -1,8 +1,9 @@
 """A training run from its config to its folder: what tools/train.py does."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -38,6 +39,7 @@ from detkit.recipes.session import Session
 from detkit.recipes.staged import FEATURES, FINETUNE, REGRESSORS, SVMS, train_staged
 from detkit.reports.overview import overview
 from detkit.runtime.whole_file import PARTIAL, written_whole
+from detkit.structures import Detections
 
 # A run may go on with other values of these.
 HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every", "published"}
@@ -167,13 +169,24 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
     def validate(model: nn.Module, step: int, log: RunLog | None) -> float | None:
         batches = detection_batches(dataset, build_resize(config), mine, TEST_BATCH, config.data.workers)
         found = detect_all(model.eval(), batches, world, "validating")  # type: ignore[arg-type]
+        mean_ap, ap = _score(found, dataset, usual_metric(config.data))
         if log is not None:
             log.image(step, "detections", overview(dataset, found))
-        if usual_metric(config.data) == "coco":
-            return evaluate_coco(found, dataset.ground_truth()).summary["AP"]
-        return evaluate(found, dataset, "voc07").mean_ap
+            log.write(step, {f"val_ap/{name}": value for name, value in ap.items() if value is not None})
+        return mean_ap
 
     return validate
+
+
+def _score(
+    found: Mapping[str, Detections], dataset: DetectionDataset, metric: Literal["voc07", "coco"]
+) -> tuple[float | None, dict[str, float | None]]:
+    """mAP and the AP of each class, 0..1; None where there is no object to find."""
+    if metric == "coco":
+        coco = evaluate_coco(found, dataset.ground_truth())
+        return coco.summary["AP"], coco.ap
+    voc = evaluate(found, dataset, metric)
+    return voc.mean_ap, voc.ap
 
 
 def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:

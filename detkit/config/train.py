@@ -52,7 +52,9 @@ class Train(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     clip_norm: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay a step of the averaged weights; null: no average
-    eval_every: Count | None = None  # steps between scorings of the val split; null: never
+    # Steps between scorings of the val split, which is scored at the end, too; null: never. A run of fewer steps is a
+    # try: nothing is scored in it, and model.pt has its last weights.
+    eval_every: Count | None = None
     checkpoint_every: Count = 1000
     log_every: Count = 20
 

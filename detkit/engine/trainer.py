@@ -48,7 +48,7 @@ class TrainSettings:
     precision: Precision
     clip_norm: float | None
     average_decay: float | None
-    eval_every: int | None
+    eval_every: int | None  # also at the end of a run that is at least as long
     checkpoint_every: int
     log_every: int
 
@@ -85,7 +85,7 @@ class Trainer:
         return self.model if self.average is None else self.average.model
 
     def run(self) -> None:
-        """Train from `self.step` to the last step, then leave the best weights (without validation: the last).
+        """Train from `self.step` to the last step, then leave the best weights (if none were scored: the last).
 
         Ctrl-C and SIGTERM end it with a KeyboardInterrupt after the step under way, which is saved.
         """
@@ -133,18 +133,23 @@ class Trainer:
             stream = iter(self.batches(range(self.step, settings.steps)))
             while self.step < settings.steps:
                 meter.add(*self._train_step(stream))
-                if log is not None and progress is not None and self._is_due(settings.log_every):
-                    row = meter.summary() | {"lr": settings.lr * settings.schedule(self.step - 1)}
-                    log.write(self.step, row)
+                if log is not None and progress is not None:
+                    row = meter.summary()
                     progress.update(self.step, f"loss {row['loss']:.3f}, {row['images_per_second']:.1f} img/s")
-                    meter = _Meter()
+                    if self._is_due(settings.log_every):
+                        log.write(self.step, row | {"lr": settings.lr * settings.schedule(self.step - 1)})
+                        meter = _Meter()
                 self._validate_and_save(log)
                 if request.asked and self.step < settings.steps:
                     self.save_checkpoint()
                     raise KeyboardInterrupt
 
-    def _is_due(self, every: int | None) -> bool:
-        return every is not None and (self.step % every == 0 or self.step == self.settings.steps)
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.settings.steps
+
+    def _is_validation_due(self) -> bool:
+        every = self.settings.eval_every  # a run that is shorter is a try, and ends without a score
+        return every is not None and self.settings.steps >= every and self._is_due(every)
 
     def _train_step(self, stream: Iterator[Batch]) -> tuple[dict[str, float], int]:
         """One update. Returns the mean losses of its parts and the number of images."""
@@ -199,10 +204,7 @@ class Trainer:
     def _validate_and_save(self, log: RunLog | None) -> None:
         settings = self.settings
         done = self.step == settings.steps
-        if self.validate is None:
-            if done:
-                self._keep_model()
-        elif self._is_due(settings.eval_every):
+        if self.validate is not None and self._is_validation_due():
             score = self.validate(self.final_model, self.step, log)
             self.model.train()
             if log is not None and score is not None:
@@ -210,6 +212,8 @@ class Trainer:
             if (score is not None and score > self.best) or not (self.folder / "model.pt").exists():
                 self.best = self.best if score is None else score
                 self._keep_model()
+        elif done:  # nothing was ever scored: a run that validates does so at its end
+            self._keep_model()
         if done or self.step % settings.checkpoint_every == 0:
             self.save_checkpoint()
 

@@ -47,7 +47,7 @@ class RoIMaxPool(nn.Module):
         regions = shifted(regions_R5, self.offset)
         if self.rounds == "last_px":
             regions = to_last_px(regions)
-        return torch.as_tensor(torchvision.ops.roi_pool(one_map(features), regions, self.size, 1 / self.stride))
+        return _max_pooled(one_map(features), regions, self.size, 1 / self.stride)
 
 
 class RoIAlign(nn.Module):
@@ -109,7 +109,7 @@ class PyramidPool(nn.Module):
     def forward(self, features: Features, regions_R5: Tensor) -> Tensor:
         feature_map = one_map(features)
         cells = self._covered(regions_R5, feature_map)
-        pooled = [torchvision.ops.roi_pool(feature_map, cells, level, 1.0).flatten(2) for level in self.levels]
+        pooled = [_max_pooled(feature_map, cells, level, 1.0).flatten(2) for level in self.levels]
         return torch.cat(pooled, dim=2)[..., None]
 
     def _covered(self, regions_R5: Tensor, feature_map: Tensor) -> Tensor:
@@ -122,6 +122,12 @@ class PyramidPool(nn.Module):
         first = torch.minimum(torch.where(is_empty, middle, first), limit).clamp(min=0)
         last = torch.minimum(torch.where(is_empty, middle, last), limit).clamp(min=0)
         return torch.cat([regions_R5[:, :1], first, last], dim=1)
+
+
+def _max_pooled(feature_map: Tensor, regions_R5: Tensor, size: int, scale: float) -> Tensor:
+    """roi_pool in the regions' type, the only one it takes on a CPU: autocast gives maps in bfloat16. (R, C, P, P)"""
+    pooled = torchvision.ops.roi_pool(feature_map.to(regions_R5.dtype), regions_R5, size, scale)
+    return torch.as_tensor(pooled).to(feature_map.dtype)
 
 
 class PyramidLevels(nn.Module):

@@ -123,8 +123,13 @@ def test_ctrl_c_ends_a_run_quickly_and_quietly(tiny_file: Path, tmp_path: Path, 
 
 def test_validation_keeps_its_best_and_logs_it(tiny_file: Path, tmp_path: Path) -> None:
     train(load_config(tiny_file, ["data.val=[val]", "train.eval_every=2"]), tmp_path / "run")
-    rows = [row for row in read_log(tmp_path / "run" / "log.jsonl") if "val_map" in row]
+    every_row = read_log(tmp_path / "run" / "log.jsonl")
+    rows = [row for row in every_row if "val_map" in row]
     assert [row["step"] for row in rows] == [2, 4]
+    of_classes = [row for row in every_row if "val_ap/bar" in row]
+    assert [row["step"] for row in of_classes] == [2, 4]
+    for row, mean in zip(of_classes, rows, strict=True):
+        assert (row["val_ap/bar"] + row["val_ap/block"]) / 2 == pytest.approx(mean["val_map"])
     best = max(rows, key=lambda row: row["val_map"])
     assert load_model(tmp_path / "run").step == best["step"]
 

@@ -15,6 +15,7 @@ from detkit.engine.logs import RunLog, read_log
 from detkit.engine.optimizer import ParameterRule, adamw, sgd
 from detkit.engine.schedule import cosine, with_warmup
 from detkit.engine.trainer import NotFinite, Trainer, TrainSettings, step_seed
+from detkit.runtime.console import StepProgress
 from detkit.structures import Batch, Losses
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -279,6 +280,26 @@ def test_the_model_with_the_best_score_is_kept(
 def test_the_last_step_is_scored_though_it_is_not_due(tmp_path: Path) -> None:
     make_trainer(tmp_path, replace(SETTINGS, eval_every=4), scores={4: 0.1, 6: 0.2}).run()
     assert load_model(tmp_path).step == 6
+
+
+def test_a_run_shorter_than_the_time_between_scorings_keeps_its_last_weights(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "try", replace(SETTINGS, eval_every=STEPS + 1), scores={}).run()  # {}: a call would fail
+    make_trainer(tmp_path / "without").run()
+    assert load_model(tmp_path / "try").step == STEPS
+    assert bits(tmp_path / "try", "model.pt") == bits(tmp_path / "without", "model.pt")
+    make_trainer(tmp_path / "just", replace(SETTINGS, eval_every=STEPS), scores={STEPS: 0.5}).run()
+    assert [row["val_map"] for row in read_log(tmp_path / "just" / "log.jsonl") if "val_map" in row] == [0.5]
+
+
+def test_progress_is_told_at_every_step_and_logged_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, str]] = []
+    monkeypatch.setattr(StepProgress, "update", lambda self, step, text="": told.append((step, text)))
+    make_trainer(tmp_path, replace(SETTINGS, log_every=4)).run()
+    assert [step for step, _ in told] == list(range(1, STEPS + 1))
+    rows = {row["step"]: row["loss"] for row in read_log(tmp_path / "log.jsonl")}
+    assert list(rows) == [4, 6]
+    for step, loss in rows.items():
+        assert told[step - 1][1].startswith(f"loss {loss:.3f}, ")
 
 
 @pytest.mark.parametrize("killed_at", [2, 4])

@@ -170,6 +170,19 @@ def test_no_regions_batches_and_gradient(pool: RoIMaxPool | RoIAlign) -> None:
 # Where the grid does not begin with the image
 
 
+@pytest.mark.parametrize("pool", [RoIMaxPool(2, STRIDE), PyramidPool([2, 1], STRIDE)])
+def test_maps_of_half_precision_under_autocast(pool: RoIMaxPool | PyramidPool) -> None:
+    """A maximum is one of the values, so that nothing is lost."""
+    maps = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    regions = torch.tensor([[0.0, 0, 0, 100, 60], [1, 20, 10, 70, 90]])
+    with torch.autocast("cpu", torch.bfloat16):
+        pooled = pool(maps, regions)
+    assert pooled.dtype == torch.bfloat16
+    assert torch.equal(pooled.float(), pool(maps.float(), regions))
+    pooled.sum().backward()
+    assert maps.grad is not None and maps.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("kind", [RoIMaxPool, RoIAlign, PyramidPool])
 def test_an_offset_grid_is_the_grid_moved(kind: type[RegionPool]) -> None:
     def pool(offset: float) -> RegionPool:

@@ -25,7 +25,7 @@ Pool = Callable[[Array, Array], Array]
 
 
 def detect(weights: Weights, image: NDArray[np.uint8], pool: str) -> caffe.Found:
-    """`image` (H, W, 3) RGB; `pool`: one of POOLS, or "pool"."""
+    """`image` (H, W, 3) RGB; `pool`: one of POOLS, or "pool". Computed in the precision of the weights."""
     height, width = image.shape[:2]
     feature_map = extract(weights, image)
     rois = propose(weights, feature_map, height, width)
@@ -43,6 +43,7 @@ def extract(weights: Weights, image: NDArray[np.uint8]) -> Tensor:
     """The feature map (1, C, H, W)."""
     pixels = image[:, :, ::-1].astype(np.float32) - np.float32(caffe.PIXEL_MEANS)
     blob = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)  # as detkit's
+    blob = blob.to(next(iter(weights.values())).dtype)
     return vgg16(weights, "RCNN_base", blob) if "RCNN_top.3.weight" in weights else resnet_base(weights, blob)
 
 
@@ -52,7 +53,7 @@ def vectors(weights: Weights, feature_map: Tensor, rois: Array, pool: str) -> Te
         pooled = caffe.roi_pool(feature_map[0].numpy(), rois, CELLS)
     else:
         features = feature_map[0].double().numpy()
-        pooled = torch.from_numpy(np.stack([POOLS[pool](features, roi / STRIDE) for roi in rois])).float()
+        pooled = torch.from_numpy(np.stack([POOLS[pool](features, roi / STRIDE) for roi in rois])).to(feature_map.dtype)
     if "RCNN_top.3.weight" not in weights:
         pooled = pooled.contiguous(memory_format=torch.channels_last)
         return stage(weights, "RCNN_top.0", pooled, RESNET50[3], 2).mean(3).mean(2)

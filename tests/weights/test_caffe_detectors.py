@@ -84,7 +84,11 @@ def detector_of(found: Imported) -> TwoStageDetector:
 
 
 def assert_same_detections(
-    detector: TwoStageDetector, image: NDArray[np.uint8], wanted: reference.Found, proposals: reference.Array | None
+    detector: TwoStageDetector,
+    image: NDArray[np.uint8],
+    wanted: reference.Found,
+    proposals: reference.Array | None,
+    box_tolerance: float = 1e-4,  # px
 ) -> None:
     sizes = torch.tensor([image.shape[:2]])
     ours = None if proposals is None else (torch.from_numpy(proposals + np.array([0, 0, 1, 1])).float(),)
@@ -97,7 +101,7 @@ def assert_same_detections(
     for box, score, label in zip(wanted.boxes, wanted.scores, wanted.labels, strict=True):
         off = [np.abs(boxes[i] - box).max() if found.labels[i] == label else np.inf for i in left]
         nearest = left.pop(int(np.argmin(off)))
-        assert min(off) <= 1e-4 and abs(float(found.scores[nearest]) - score) <= 1e-5
+        assert min(off) <= box_tolerance and abs(float(found.scores[nearest]) - score) <= 1e-5
 
 
 def proposals_in(seed: int) -> reference.Array:

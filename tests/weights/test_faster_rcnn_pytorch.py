@@ -192,10 +192,12 @@ def test_resnet_50(tmp_path: Path) -> None:
     )  # 51 x 76 cells behind conv1: of one kind each for its pooling
     with torch.no_grad():
         weights = resnet50(4, image)
-        wanted = reference.detect(weights, image, "align")
+        exact = {name: weight.double() for name, weight in weights.items()}
+        wanted = reference.detect(exact, image, "align")
     assert len(set(wanted.labels.tolist())) >= 3 and len(wanted.labels) > 15
     path = checkpoint(tmp_path, weights, pooling_mode="align", class_agnostic=False)
-    assert_same_detections(detector(path), image, wanted, None)
+    # So deep a network in float32 is up to 1.8e-4 px off float64: detkit 0.7e-4, the reference itself 1.8e-4.
+    assert_same_detections(detector(path), image, wanted, None, box_tolerance=5e-4)
 
 
 @pytest.mark.parametrize(("depth", "max_pool"), [(50, True), (101, False), (152, False)])
