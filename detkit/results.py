@@ -147,7 +147,7 @@ class Result(Detections):
     def to_coco(self, image_id: int | str, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """Rows of COCO's results.json: "bbox" is [x, y, width, height] px, 0-based.
 
-        `category_ids`: one for each class; by default they count from 1, as in files that tools/convert_data.py writes.
+        `category_ids`: one for each class; by default they count from 1, as in files that detkit convert-data writes.
         (COCO's own 80 have gaps: 1 to 90.) Raises ValueError when there is not one for each.
         """
         ids = range(1, len(self.classes) + 1) if category_ids is None else category_ids

@@ -1,4 +1,4 @@
-"""A data set checked before training: what tools/check_data.py does.
+"""A data set checked before training: what detkit check-data does.
 
 Beside the faults in its files it tells how its objects look to a detector, and whether all of them can be found: scored
 as detections, they must give an AP of 1.

@@ -1,4 +1,4 @@
-"""A web page on this machine to try detectors with: what tools/demo.py serves. Nothing is fetched from the net or sent.
+"""A web page on this machine to try detectors with: what detkit demo serves. Nothing is fetched from the net or sent.
 
 gradio, which makes the page of Python, is optional; it is imported when the page is made.
 """
@@ -87,7 +87,7 @@ def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
             # Pretraining leaves a model.pt too, of a classifier of crops.
             models = [model for model in path.rglob("model.pt") if model.parent.name != _PRETRAINING]
         if not models:
-            raise ValueError(f"{path}: no run with a model.pt there; name another, or train one: tools/train.py")
+            raise ValueError(f"{path}: no run with a model.pt there; name another, or train one: detkit train")
         found |= {str(model.parent if model.name == "model.pt" else model): model for model in models}
     return dict(sorted(found.items(), key=lambda one: one[1].stat().st_mtime, reverse=True))
 

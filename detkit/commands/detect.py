@@ -1,4 +1,4 @@
-"""Detecting in images, videos and cameras, and what is written of it: what tools/detect.py does.
+"""Detecting in images, videos and cameras, and what is written of it: what detkit detect does.
 
 The folder holds one drawn image or video an input, and detections.json, which lists all files that are this tool's:
 what it does not list is somebody else's and is never touched.

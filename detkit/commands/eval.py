@@ -239,7 +239,7 @@ def _interval(assessment: Assessment, metric: MetricName) -> list[float] | None:
 
 
 def assess_again(run: Path, split: str | None) -> Assessment:
-    """What tools/eval.py found out about a run, from the files it wrote; of its newest evaluation, or that of `split`.
+    """What detkit eval found out about a run, from the files it wrote; of its newest evaluation, or that of `split`.
 
     Raises ValueError for a run without one.
     """

@@ -223,7 +223,7 @@ def _about(predictor: Predictor, usage: str) -> dict[str, str]:
 
 def _read_about(about: Mapping[str, str], path: str | Path) -> tuple[tuple[str, ...], Config]:
     if about.get("detkit") != FORMAT:
-        raise ValueError(f"{path}: tools/export.py of this version of detkit did not write it")
+        raise ValueError(f"{path}: detkit export of this version of detkit did not write it")
     try:
         classes, config = json.loads(about["classes"]), json.loads(about["config"])
     except (KeyError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""A training run from its config to its folder: what tools/train.py does."""
+"""A training run from its config to its folder: what detkit train does."""
 
 import shutil
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A detector followed step by step through one image: what tools/why.py does.
+"""A detector followed step by step through one image: what detkit why does.
 
 Every step is computed as in TwoStageDetector.detect and StagedDetector.detect, but nothing is thrown away.
 """
@@ -159,7 +159,7 @@ def _outcomes(logits: Tensor, boxes: Tensor, rpn: RPN) -> Tensor:
 
 def _trace_staged(detector: StagedDetector, batch: Batch) -> Regions:
     if batch.proposals is None:
-        raise ValueError(f"image {batch.image_ids[0]}: no proposals; make them with tools/make_proposals.py")
+        raise ValueError(f"image {batch.image_ids[0]}: no proposals; make them with detkit make-proposals")
     proposals, scale, num_classes = batch.proposals[0], _scale(batch), detector.num_classes
     compared = proposals[:, None].expand(-1, num_classes, -1).reshape(-1, num_classes, 4)
     if len(proposals) == 0:

@@ -44,7 +44,7 @@ def raise_first_error(faults: Iterable[Fault], root: Path) -> None:
     """Raises ValueError for the first fault that training cannot live with."""
     for fault in faults:
         if fault.severity is Severity.ERROR:
-            raise ValueError(f"{fault} (tools/check_data.py {shlex.quote(str(root))} lists all faults)")
+            raise ValueError(f"{fault} (detkit check-data {shlex.quote(str(root))} lists all faults)")
 
 
 def tell_warnings(faults: Iterable[Fault], root: Path, on_warning: OnWarning) -> None:

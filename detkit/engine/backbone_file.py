@@ -1,4 +1,4 @@
-"""A backbone's weights out of what detkit trained: a file of tools/pretrain.py, or the model.pt of a detector."""
+"""A backbone's weights out of what detkit trained: a file of detkit pretrain, or the model.pt of a detector."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def read_backbone(path: Path) -> dict[str, Tensor] | None:
     kind = saved.config.get("model", {}).get("kind")
     if kind not in ("fast_rcnn", "faster_rcnn"):
         raise ValueError(
-            f"{path}: a {kind} detector; backbones are taken from Fast and Faster R-CNN or tools/pretrain.py"
+            f"{path}: a {kind} detector; backbones are taken from Fast and Faster R-CNN or detkit pretrain"
         )
     inside = "features.network."  # of a detector at several scales
     features = {

@@ -104,7 +104,7 @@ def _load_safetensors(path: Path) -> SavedModel:
     if about.get("detkit") != str(MODEL_FORMAT):
         raise ValueError(
             f"{path}: not a detector of this version of detkit (format {about.get('detkit')!r}); weights of other "
-            "tools are read by tools/import_weights.py"
+            "tools are read by detkit import-weights"
         )
     try:
         config, classes = json.loads(about["config"]), json.loads(about["classes"])

@@ -198,7 +198,7 @@ class Trainer:
         raise NotFinite(
             f"step {self.step}: the loss is {losses['loss']}; its parts and the image ids are in {path}. Lower "
             "train.lr, lengthen train.warmup_steps or set train.clip_norm, and look at those images with "
-            "tools/check_data.py"
+            "detkit check-data"
         )
 
     def _validate_and_save(self, log: RunLog | None) -> None:

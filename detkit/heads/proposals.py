@@ -73,7 +73,7 @@ def padded(batch: Batch) -> tuple[Tensor, Tensor]:
 def _of(batch: Batch) -> tuple[Tensor, ...]:
     if batch.proposals is None:
         raise ValueError(
-            f"image {batch.image_ids[0]}: no proposals; make them with tools/make_proposals.py, or let tools/train.py "
-            "and tools/eval.py make them"
+            f"image {batch.image_ids[0]}: no proposals; make them with detkit make-proposals, or let detkit train "
+            "and detkit eval make them"
         )
     return batch.proposals

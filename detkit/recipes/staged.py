@@ -45,7 +45,7 @@ def train_staged(session: Session) -> None:
     if (folder / "model.pt").is_file():
         return
     if session.world.size > 1:
-        raise ValueError("R-CNN and SPPNet are trained by one process; start tools/train.py without torchrun")
+        raise ValueError("R-CNN and SPPNet are trained by one process; start detkit train without torchrun")
     torch.manual_seed(config.train.seed)
     detector = build_detector(config, len(session.dataset.classes))
     session.fit(detector, config.train, session.dataset, FINETUNE)

@@ -101,7 +101,7 @@ def check_comparable(names: Sequence[str], assessments: Sequence[Assessment]) ->
     if differing:
         raise ValueError(
             f"images can be compared only of runs scored on the same images by the same metrics; not as {names[0]} "
-            f"are {'; '.join(differing)}; score them alike with tools/eval.py, or leave out --images"
+            f"are {'; '.join(differing)}; score them alike with detkit eval, or leave out --images"
         )
 
 

@@ -89,8 +89,8 @@ def read_system(run: Path, name: str, split: str | None) -> System:
 
 
 def newest_evaluation(run: Path, split: str | None) -> Path:
-    """The folder of the results that tools/eval.py wrote last, of all or of those of `split`."""
-    pattern = "*" if split is None else split.replace("/", "_")  # as tools/eval.py names the folder
+    """The folder of the results that detkit eval wrote last, of all or of those of `split`."""
+    pattern = "*" if split is None else split.replace("/", "_")  # as detkit eval names the folder
     found = sorted((run / "eval").glob(f"{pattern}/metrics.json"), key=lambda path: path.stat().st_mtime)
     if not found:
         asked = "" if split is None else f" --split {split}"

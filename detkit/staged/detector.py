@@ -54,7 +54,7 @@ class StagedDetector(nn.Module):
     def detect(self, batch: Batch, clock: Clock = no_clock, min_score: float | None = None) -> list[Detections]:
         """As engine/inference.py has it; wants eval mode, as any inference."""
         if batch.proposals is None:
-            raise ValueError(f"image {batch.image_ids[0]}: no proposals; make them with tools/make_proposals.py")
+            raise ValueError(f"image {batch.image_ids[0]}: no proposals; make them with detkit make-proposals")
         with clock("convolution"):
             features = self.network.maps(batch)
         rule = self.rule.at_least(min_score)

@@ -1,4 +1,4 @@
-"""tools/eval.py with little said: the newest run, by the usual metric of its data; and a run that is not there."""
+"""detkit eval with little said: the newest run, by the usual metric of its data; and a run that is not there."""
 
 import shutil
 from collections.abc import Callable

@@ -268,7 +268,7 @@ ABOUT = {"detkit": "1", "config": "{}", "classes": '["a"]', "step": "0"}
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({}, r"format None\); weights of other tools are read by tools/import_weights\.py"),
+        ({}, r"format None\); weights of other tools are read by detkit import-weights"),
         (ABOUT | {"detkit": "9"}, "format '9'"),
         ({"detkit": "1"}, "not a whole detector"),
         (ABOUT | {"config": "[" * 100_000}, "not a whole detector"),
@@ -300,7 +300,7 @@ def test_an_onnx_file_of_another_tool(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", [value], [other])
     opset = [onnx.helper.make_opsetid("", 18)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match=r"other\.onnx: tools/export\.py of this version of detkit did not write it"):
+    with pytest.raises(ValueError, match=r"other\.onnx: detkit export of this version of detkit did not write it"):
         OnnxDetector(tmp_path / "other.onnx")
 
 

@@ -140,7 +140,7 @@ def test_no_converter_knows_it(tiny_import: Path, tmp_path: Path) -> None:
 
 
 def test_what_a_file_does_not_tell_can_be_said(tiny_import: Path, tmp_path: Path) -> None:
-    """As tools/train.py takes it; the weights stay as they are."""
+    """As detkit train takes it; the weights stay as they are."""
     out = tmp_path / "model.pt"
     plain = load_model(_imported(tiny_import, out, []))
     changed = load_model(_imported(tiny_import, out, ["model.pool.sampling=0", "model.head={nms_iou: 0.5}"]))

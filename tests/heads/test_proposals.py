@@ -38,7 +38,7 @@ def test_a_batch_without_any_proposal_has_one_row_of_padding() -> None:
 
 def test_images_without_proposals_are_told() -> None:
     for ask in (FileProposals().learn, FileProposals().propose):
-        with pytest.raises(ValueError, match=r"image a: no proposals; make them with tools/make_proposals\.py"):
+        with pytest.raises(ValueError, match=r"image a: no proposals; make them with detkit make-proposals"):
             ask(NOTHING, batch(None))
 
 

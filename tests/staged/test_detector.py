@@ -157,7 +157,7 @@ def test_nothing_above_the_least_score() -> None:
 def test_proposals_are_required() -> None:
     shown = batch(1)
     without = Batch(shown.images, shown.sizes, shown.original_sizes, ("a",))
-    with pytest.raises(ValueError, match=r"image a: no proposals; make them with tools/make_proposals\.py"):
+    with pytest.raises(ValueError, match=r"image a: no proposals; make them with detkit make-proposals"):
         detector("pool5", DetectionRule(0.05, 0.3, 100)).detect(without)
 
 

@@ -1,4 +1,4 @@
-"""tools/check_data.py: its exit status, what it prints, and the page."""
+"""detkit check-data: its exit status, what it prints, and the page."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""tools/convert_data.py: what it prints and writes, and its errors in one line."""
+"""detkit convert-data: what it prints and writes, and its errors in one line."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""tools/detect.py as it is called: images, videos, what it writes, and what it leaves alone."""
+"""detkit detect as it is called: images, videos, what it writes, and what it leaves alone."""
 
 import json
 import re
@@ -115,7 +115,7 @@ def test_json_only(inside: Inside, finished_run: Path, photos: Path, video: Path
         {"a.jpg": "a photo"},  # of the name of an output
         {"notes.txt": "notes"},
         {"detections.json": '[{"file": "a.jpg"}]'},  # another tool's
-        {"detections.json": '{"made_by": "tools/detect.py", "files": ["b.jpg"]}', "b.jpg": "of other images"},
+        {"detections.json": '{"made_by": "detkit detect", "files": ["b.jpg"]}', "b.jpg": "of other images"},
     ],
 )
 def test_a_folder_with_other_files_stays_as_it_is(

@@ -1,4 +1,4 @@
-"""tools/export.py as it is called."""
+"""detkit export as it is called."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""tools/import_weights.py: what it prints, and its errors in one line."""
+"""detkit import-weights: what it prints, and its errors in one line."""
 
 from collections.abc import Callable
 from pathlib import Path

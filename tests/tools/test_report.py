@@ -1,4 +1,4 @@
-"""tools/report.py: what it prints and writes, and its errors in one line."""
+"""detkit report: what it prints and writes, and its errors in one line."""
 
 import shutil
 from collections.abc import Callable

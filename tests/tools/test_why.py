@@ -1,4 +1,4 @@
-"""tools/why.py as it is called."""
+"""detkit why as it is called."""
 
 import json
 from collections.abc import Callable

@@ -123,7 +123,7 @@ def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
         elif not found:
             faults.append(Fault(path, f"id {short_repr(image_id)} has no image in JPEGImages; add it or drop the id"))
         if not annotation.is_file():
-            message = f"{annotation} is missing; add it or drop the id (tools/detect.py takes images without objects)"
+            message = f"{annotation} is missing; add it or drop the id (detkit detect takes images without objects)"
             faults.append(Fault(path, f"id {short_repr(image_id)}: {message}"))
         elif len(found) == 1:
             images.append(ListedImage(image_id, found[0], annotation))

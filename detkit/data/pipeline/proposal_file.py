@@ -50,7 +50,7 @@ class ProposalFile:
         self.path = path
         self._connections: dict[tuple[int, int], sqlite3.Connection] = {}  # one a process and thread: SQLite's rule
         if not path.is_file():
-            raise ValueError(f"{path}: no such file of proposals; make it with tools/make_proposals.py")
+            raise ValueError(f"{path}: no such file of proposals; make it with detkit make-proposals")
         rows = self._query("SELECT name FROM source")
         if len(rows) != 1:
             raise ValueError(f"{path}: not a whole file of proposals: it does not name its source")
@@ -149,7 +149,7 @@ class WithProposals:
         if missing:
             raise ValueError(
                 f"image {missing[0]}{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: no proposals in "
-                f"{', '.join(str(file.path) for file in files)}; make them with tools/make_proposals.py"
+                f"{', '.join(str(file.path) for file in files)}; make them with detkit make-proposals"
             )
 
     def __len__(self) -> int:

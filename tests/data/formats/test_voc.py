@@ -352,7 +352,7 @@ def test_bad_lines_of_a_split_are_errors(tmp_path: Path, line: str, message: str
         VocDataset(root, ["train"], None)
     assert message in str(caught.value)
     assert "train.txt" in str(caught.value)
-    assert "tools/check_data.py" in str(caught.value)
+    assert "detkit check-data" in str(caught.value)
 
 
 def test_a_split_that_is_not_text_or_empty_is_an_error(tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ def test_missing_annotation_and_twofold_image_are_errors(tmp_path: Path) -> None
         VocDataset(root, ["train"], None)
     (root / "JPEGImages/a.png").unlink()
     (root / "Annotations/a.xml").unlink()
-    with pytest.raises(ValueError, match=r"Annotations/a.xml is missing.*tools/detect.py"):
+    with pytest.raises(ValueError, match=r"Annotations/a.xml is missing.*detkit detect"):
         VocDataset(root, ["train"], None)
 
 

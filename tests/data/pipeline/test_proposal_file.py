@@ -71,9 +71,7 @@ def test_another_source_is_refused_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_told_and_not_made(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"a\.sqlite: no such file of proposals; make it with tools/make_proposals\.py"
-    ):
+    with pytest.raises(ValueError, match=r"a\.sqlite: no such file of proposals; make it with detkit make-proposals"):
         ProposalFile(tmp_path / "a.sqlite")
     assert list(tmp_path.iterdir()) == []
 
@@ -223,7 +221,7 @@ def test_samples_carry_the_best_proposals_of_the_files(dataset: VocDataset, tmp_
 
 def test_missing_images_are_told_at_once_and_counted(dataset: VocDataset, tmp_path: Path) -> None:
     one, none = filled(tmp_path / "1.sqlite", "000008"), filled(tmp_path / "2.sqlite")
-    make = r"make them with tools/make_proposals\.py"
+    make = r"make them with detkit make-proposals"
     with pytest.raises(ValueError, match=rf"^image 000009: no proposals in \S+1\.sqlite, \S+2\.sqlite; {make}"):
         WithProposals(dataset, [one, none], count=5)
     with pytest.raises(ValueError, match=r"^image 000008 and 1 more: no proposals in \S+2\.sqlite"):
