@@ -14,7 +14,7 @@ from detkit.config.loading import parse_config
 from detkit.config.models import RCNN, FasterRCNN, ProposalFilesConfig, SPPNet
 from detkit.config.schema import Config, TestTime
 from detkit.data.io.image_sources import ImageSource, OpenImage, is_one, listed, open_image
-from detkit.data.pipeline.resize import Resize, as_tensor
+from detkit.data.pipeline.prepare import Resize, as_tensor, collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model
 from detkit.engine.inference import Detector, prepare
@@ -22,7 +22,7 @@ from detkit.heads.compression import compress_tail
 from detkit.results import Result
 from detkit.runtime.console import track
 from detkit.staged.detector import StagedDetector
-from detkit.structures import Batch, Clock, Sample, collate, no_clock
+from detkit.structures import Batch, Clock, Sample, no_clock
 
 T = TypeVar("T")
 

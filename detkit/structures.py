@@ -9,7 +9,7 @@ torch is imported only where a tensor is made: what reads, checks and converts d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 Losses: TypeAlias = "dict[str, Tensor]"  # scalars, already weighted: their sum is what training minimises
 Size = tuple[int, int]  # (height, width) in pixels
-LEAST_SIDE = 32  # px of a batch's images, two cells of stride 16: there are networks that cannot look at less
 
 
 @dataclass(frozen=True)
@@ -79,27 +78,6 @@ class Batch:
             None if self.targets is None else tuple(target.to(device) for target in self.targets),
             None if self.proposals is None else tuple(p.to(device, non_blocking=True) for p in self.proposals),
         )
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Pad the samples' images with zeros to the largest height and width among them, and to LEAST_SIDE."""
-    import torch
-
-    height = max(LEAST_SIDE, *(s.image.shape[1] for s in samples))
-    width = max(LEAST_SIDE, *(s.image.shape[2] for s in samples))
-    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
-    for image, sample in zip(images, samples, strict=True):
-        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
-    targets = [s.target for s in samples if s.target is not None]
-    proposals = [s.proposals for s in samples if s.proposals is not None]
-    return Batch(
-        images=images,
-        sizes=torch.tensor([s.image.shape[1:] for s in samples]),
-        original_sizes=torch.tensor([s.original_size for s in samples]),
-        image_ids=tuple(s.image_id for s in samples),
-        targets=tuple(targets) if len(targets) == len(samples) else None,
-        proposals=tuple(proposals) if len(proposals) == len(samples) else None,
-    )
 
 
 @dataclass(frozen=True)

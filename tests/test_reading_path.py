@@ -1,8 +1,8 @@
 """How many files a reader opens to follow an image from `predict` to its boxes.
 
-Counted is each file of detkit/ in which a function runs between the call and its result, so also structures.py, the
-values, for the methods of a batch. Not counted are files that only declare what is passed on (results.py), those that
-built the detector before the call, and torch's own.
+Counted is each file of detkit/ in which a function runs between the call, with an image in memory, and its result. Not
+counted are the values that are passed on (structures.py, results.py), files that built the detector before the call,
+and torch's own.
 """
 
 import sys
@@ -19,7 +19,8 @@ from detkit.engine.inference import prepare
 from detkit.predictor import Predictor
 
 ROOT = Path(detkit.__file__).parent
-MOST = 10  # nine parts, and the values that cross between them
+MOST = 9
+VALUES = {"structures.py"}
 
 
 def test_from_predict_to_boxes_a_reader_opens_few_files() -> None:
@@ -42,4 +43,4 @@ def test_from_predict_to_boxes_a_reader_opens_few_files() -> None:
         sys.setprofile(None)
     assert len(found) > 0
     assert {"predictor.py", "detectors/two_stage.py", "heads/rpn.py", "heads/roi_head.py", "ops/boxes.py"} <= opened
-    assert len(opened) <= MOST, sorted(opened)
+    assert len(opened - VALUES) <= MOST, sorted(opened)

@@ -10,7 +10,7 @@ from detkit.data.formats.forms import Form, open_form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.voc import VocDataset
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.synthetic.shapes import write_shapes
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
 

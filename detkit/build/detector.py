@@ -31,7 +31,7 @@ from detkit.config.models import (
     SVMConfig,
 )
 from detkit.config.schema import Config, TestTime
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.detectors.test_time import Merging, TestTimeDetector
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.detectors.views import View

@@ -29,6 +29,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.data.faults import check_folder
+
+    check_folder(arguments.dir)
+
     from detkit.commands.check_data import SHOWN, check
     from detkit.config.loading import load_config
     from detkit.config.packaged import find_config

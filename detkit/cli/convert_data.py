@@ -30,6 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.data.faults import check_folder
+
+    check_folder(arguments.source)
+
     from detkit.commands.convert_data import convert
     from detkit.data.faults import log_warning
     from detkit.data.formats.forms import find_form

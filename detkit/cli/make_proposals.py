@@ -32,6 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
+    from detkit.data.faults import check_folder
+
+    check_folder(arguments.data)
+
     from detkit.data.formats.forms import find_form, open_form
     from detkit.recipes.proposals import make_split, score_recall
 

@@ -17,7 +17,7 @@ from detkit.data.faults import Fault
 from detkit.data.formats.forms import Form, parse_split, roles
 from detkit.data.formats.joined import with_images
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints, learned_boxes
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport, fault_lines, in_order
 from detkit.data.validation.checked_split import CheckedSplit

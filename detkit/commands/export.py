@@ -22,7 +22,7 @@ from detkit.config.loading import parse_config
 from detkit.config.models import RCNN, FasterRCNN, SPPNet
 from detkit.config.schema import Config
 from detkit.data.io.image_sources import ImageSource
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import load_model, save_safetensors
 from detkit.export.agreement import Agreement, compare

@@ -19,6 +19,12 @@ class DatasetMissing(ValueError):
     """A data set folder or a split of it is not there."""
 
 
+def check_folder(root: Path) -> None:
+    """Raise DatasetMissing unless a data set could be in `root`; quick, before what reads data sets is imported."""
+    if not root.is_dir():
+        raise DatasetMissing(f"{root}: there is no such folder; name that of the data set")
+
+
 class Severity(StrEnum):
     ERROR = "error"  # training cannot start
     WARNING = "warning"  # it can, but look at this

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize, collate
 from detkit.detectors.two_stage import TwoStageDetector
-from detkit.structures import Batch, Sample, collate
+from detkit.structures import Batch, Sample
 
 
 @dataclass(frozen=True)

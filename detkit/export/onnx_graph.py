@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, compose, helper
 from onnxscript import opset18
 from torch import Tensor
 
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.export.batched import AXES, BatchedDetector
 from detkit.export.onnx_resize import resize_graph

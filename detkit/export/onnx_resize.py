@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 
-from detkit.data.pipeline.resize import Resize
-from detkit.structures import LEAST_SIDE
+from detkit.data.pipeline.prepare import LEAST_SIDE, Resize
 
 IMAGES, SIZES, PROPOSALS = "images", "sizes", "proposals"  # the inputs
 BITS = 2048  # parts of a px that weights are counted in

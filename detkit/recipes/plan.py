@@ -8,6 +8,7 @@ from detkit.config.data import FormName
 from detkit.config.loading import load_config
 from detkit.config.packaged import find_config
 from detkit.config.schema import Config
+from detkit.data.faults import check_folder
 
 RUNS = Path("runs")
 FOR_OWN_DATA = "own_data"  # the config where none is named
@@ -46,10 +47,12 @@ def plan(
         file = find_config(config)
         return Plan(load_config(file, overrides), run or RUNS / file.stem, ())
 
-    from detkit.build.data import to_train_on
+    check_folder(data)
+
+    from detkit.build.data import to_train_on  # slow, once it is known that there is something to read
     from detkit.data.formats.forms import find_form
 
-    found = find_form(data, form)  # before torch is asked for a GPU: what is not there is told at once
+    found = find_form(data, form)
     said = []
     if config is None:
         config = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU

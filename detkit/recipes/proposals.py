@@ -19,8 +19,8 @@ from detkit.config.models import (
 from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.pipeline.loader import detection_batches
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
-from detkit.data.pipeline.resize import Resize
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.distributed import World
 from detkit.evaluation.recall import recall

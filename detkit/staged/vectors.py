@@ -12,13 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from detkit.data.pipeline.prepare import Resize, collate
 from detkit.data.pipeline.proposal_file import WithProposals
-from detkit.data.pipeline.resize import Resize
 from detkit.ops.pooling import as_regions
 from detkit.staged.candidates import CandidateRule, Candidates, candidates
 from detkit.staged.feature_store import FeatureStore
 from detkit.staged.region_network import RegionNetwork
-from detkit.structures import Features, Pyramid, Size, collate
+from detkit.structures import Features, Pyramid, Size
 
 HALF = 2  # bytes of a stored number
 

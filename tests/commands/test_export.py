@@ -27,13 +27,14 @@ from detkit.commands.export import (
     export_torch,
 )
 from detkit.config.loading import parse_config
+from detkit.data.pipeline.prepare import collate
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.engine.checkpoint import SavedModel, load_model, save_model
 from detkit.engine.inference import prepare
 from detkit.export.batched import BatchedDetector, Suppress
 from detkit.export.suppression import suppress_each, suppress_together
 from detkit.predictor import Predictor
-from detkit.structures import Batch, Detections, Sample, collate
+from detkit.structures import Batch, Detections, Sample
 
 CLASSES = ("bar", "block")
 CPU = torch.device("cpu")

@@ -16,12 +16,13 @@ from detkit.config.loading import parse_config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.formats.voc import VocDataset
 from detkit.data.ground_truth import GroundTruth
+from detkit.data.pipeline.prepare import collate
 from detkit.evaluation.diagnosis import Outcome, Step
 from detkit.evaluation.voc import evaluate
 from detkit.predictor import Predictor
 from detkit.staged.bbox_regressor import BoxRegressors
 from detkit.staged.svm import LinearSVMs
-from detkit.structures import Detections, Sample, Size, Target, collate
+from detkit.structures import Detections, Sample, Size, Target
 
 IDS = tuple(f"{number:06d}" for number in (0, 3, 5))  # the second is tall
 

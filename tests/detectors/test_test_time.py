@@ -15,14 +15,14 @@ import detkit
 from detkit.build.detector import build_detector, build_staged_detector
 from detkit.config.loading import ConfigError, parse_config, parse_test_time
 from detkit.config.schema import TestTime
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize, collate
 from detkit.detectors.test_time import Merging, TestTimeDetector, refined
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.detectors.views import View, mirror
 from detkit.engine.checkpoint import load_model, save_model
 from detkit.heads.roi_head import DetectionRule
 from detkit.ops.suppression import gaussian_decay, linear_decay
-from detkit.structures import Detections, Sample, collate
+from detkit.structures import Detections, Sample
 from tests.conftest import Inside
 
 Change = Callable[[dict[str, Any]], None]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize, collate
 from detkit.export.onnx_resize import resize_graph
-from detkit.structures import Sample, collate
+from detkit.structures import Sample
 
 OUTPUTS = ("resized", "new_sizes", "original_sizes", "moved")
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from detkit.backbones.backbone import imagenet_rgb
 from detkit.backbones.multi_scale import MultiScale
 from detkit.data.formats.voc import VocDataset
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
-from detkit.data.pipeline.resize import Resize
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, WarpedCrop
 from detkit.staged.candidates import CandidateRule
 from detkit.staged.region_network import RegionNetwork, RegionTail

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from detkit.config.data import FormName
-from detkit.data.faults import DatasetMissing, OnWarning, log_warning
+from detkit.data.faults import DatasetMissing, OnWarning, check_folder, log_warning
 from detkit.data.formats.coco import CocoDataset, coco_annotation_file, find_coco_splits
 from detkit.data.formats.joined import with_images
 from detkit.data.formats.listed import ListedDataset
@@ -83,8 +83,7 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
 
     Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
     """
-    if not root.is_dir():
-        raise DatasetMissing(f"{root}: there is no such folder; name that of the data set")
+    check_folder(root)
     kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
     found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
     if not found:

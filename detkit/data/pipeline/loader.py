@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize, collate
 from detkit.runtime.cores import usable_cores
-from detkit.structures import Batch, Sample, collate
+from detkit.structures import Batch, Sample
 
 if TYPE_CHECKING:  # it imports albumentations, which detecting does without
     from detkit.data.pipeline.transforms import TrainTransform

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detkit.data.pipeline.resize import Resize, changed, to_array
+from detkit.data.pipeline.prepare import Resize, changed, to_array
 from detkit.ops import boxes as box_ops
 from detkit.structures import Sample, Size, Target
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detkit.data.ground_truth import Floats, GroundTruth, Ints, learned_boxes
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.anchor_reach import best_overlaps
 
 REACHED = (0.5, 0.7)  # IoU: half, and what an anchor needs to be positive (Faster R-CNN, section 3.1.2)

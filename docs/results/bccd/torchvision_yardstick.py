@@ -18,7 +18,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from detkit.data.formats.voc import VocDataset
 from detkit.data.pipeline.loader import BatchOrder, SplitPart, detection_batches, train_batches
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.transforms import Augmentation, TrainTransform
 from detkit.evaluation.voc import evaluate
 from detkit.structures import Batch, Detections

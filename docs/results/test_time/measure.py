@@ -13,10 +13,10 @@ from detkit import load
 from detkit.commands.eval import detect_timed, open_dataset
 from detkit.config.loading import parse_test_time
 from detkit.data.dataset import DetectionDataset
+from detkit.data.pipeline.prepare import collate
 from detkit.evaluation.coco import evaluate_coco
 from detkit.evaluation.voc import evaluate
 from detkit.predictor import Predictor
-from detkit.structures import collate
 
 SWITCHES: tuple[tuple[str, ...], ...] = (
     (),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.data.pipeline.loader import BatchOrder, Shard, aspect_groups, detection_batches, train_batches
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.transforms import Augmentation, TrainTransform
 from detkit.structures import Batch, Sample, Size, Target
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.data.pipeline.resize import Resize, as_tensor
+from detkit.data.pipeline.prepare import Resize, as_tensor
 from detkit.data.pipeline.transforms import Augmentation, TrainTransform
 from detkit.structures import Sample, Target
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
-from detkit.data.pipeline.resize import Resize
+from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.statistics import Frame, measure
 
 CELL = np.array([[-16.0, -16.0, 16.0, 16.0]])

@@ -1,8 +1,9 @@
-"""The values that cross between the parts: how samples become a batch."""
+"""Samples brought together: how they become a batch."""
 
 import torch
 
-from detkit.structures import Sample, Target, collate
+from detkit.data.pipeline.prepare import collate
+from detkit.structures import Sample, Target
 
 
 def sample(name: str, height: int, width: int, target: Target | None, proposals: torch.Tensor | None = None) -> Sample:

@@ -1,8 +1,9 @@
-"""From an image as stored to one of the size that a detector takes; boxes and proposals follow the image.
+"""From images as stored to a batch of the size that a detector takes; boxes and proposals follow their image.
 
 The resize is the papers': the shorter side to `short_side`, but the longer at most `long_side`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from detkit.structures import Sample, Size, Target
+from detkit.structures import Batch, Sample, Size, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+LEAST_SIDE = 32  # px of a batch's images, two cells of stride 16: there are networks that cannot look at less
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,27 @@ class Resize:
             target = Target(target.boxes * target.boxes.new_tensor(ratio), target.labels, target.ignore)
         proposals = None if sample.proposals is None else sample.proposals * sample.proposals.new_tensor(ratio)
         return changed(sample, image, target, proposals)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Pad the samples' images with zeros to the largest height and width among them, and to LEAST_SIDE."""
+    import torch
+
+    height = max(LEAST_SIDE, *(s.image.shape[1] for s in samples))
+    width = max(LEAST_SIDE, *(s.image.shape[2] for s in samples))
+    images = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
+    for image, sample in zip(images, samples, strict=True):
+        image[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    targets = [s.target for s in samples if s.target is not None]
+    proposals = [s.proposals for s in samples if s.proposals is not None]
+    return Batch(
+        images=images,
+        sizes=torch.tensor([s.image.shape[1:] for s in samples]),
+        original_sizes=torch.tensor([s.original_size for s in samples]),
+        image_ids=tuple(s.image_id for s in samples),
+        targets=tuple(targets) if len(targets) == len(samples) else None,
+        proposals=tuple(proposals) if len(proposals) == len(samples) else None,
+    )
 
 
 def to_array(sample: Sample) -> NDArray[np.uint8]:
