@@ -174,7 +174,7 @@ def test_settings_that_are_none(predictor: Predictor, images: list[Path], min_sc
         predictor.predict(images[0], min_score, batch_size)
 
 
-def test_every_form_of_a_image_is_found_the_same_in(predictor: Predictor, images: list[Path], voc_root: Path) -> None:
+def test_every_form_of_an_image_is_found_the_same_in(predictor: Predictor, images: list[Path], voc_root: Path) -> None:
     array = read_image(images[0])
     read_only = array.copy()
     read_only.setflags(write=False)

@@ -85,7 +85,7 @@ def test_saving(tmp_path: Path) -> None:
         found.save(tmp_path / "missing" / "drawn.png")
 
 
-def test_a_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "a.png"
     target.write_bytes(b"old")
 

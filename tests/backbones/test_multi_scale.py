@@ -23,7 +23,7 @@ def test_every_size_goes_through_the_same_network_smallest_first() -> None:
     torch.testing.assert_close(pyramid.maps[2], network(larger))
 
 
-def test_a_image_made_smaller_is_averaged_not_sampled() -> None:
+def test_an_image_made_smaller_is_averaged_not_sampled() -> None:
     """A third of the size keeps the mean of a pattern that every sampling would take for black or white."""
     stripes = torch.zeros(1, 3, 48, 48)
     stripes[..., ::3] = 3.0

@@ -166,7 +166,7 @@ def test_only_an_earlier_conversion_is_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"voc", "out"}
 
 
-def test_a_image_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:
+def test_an_image_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pixels[:, :10] = 255

@@ -149,7 +149,7 @@ def address(finished_run: Path) -> Iterator[str]:
     page.close(verbose=False)
 
 
-def test_a_image_is_detected_in_and_drawn(address: str, predictor: Predictor, finished_run: Path, photo: Path) -> None:
+def test_an_image_is_detected_in_and_drawn(address: str, predictor: Predictor, finished_run: Path, photo: Path) -> None:
     gradio_client = pytest.importorskip("gradio_client")
     client = gradio_client.Client(address, verbose=False)
     client.predict(gradio_client.handle_file(photo), str(finished_run), api_name="/detect")

@@ -58,7 +58,7 @@ def test_the_noise_of_a_plain_image_is_no_edge() -> None:
     assert (GradientEdges()(image)[0] < 0.1).mean() > 0.95
 
 
-def test_a_image_of_noise_keeps_to_the_ranges() -> None:
+def test_an_image_of_noise_keeps_to_the_ranges() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3)).astype(np.uint8)
     edges, orientation = GradientEdges()(image)
     assert edges.min() >= 0 and edges.max() <= 1

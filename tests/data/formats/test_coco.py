@@ -206,7 +206,7 @@ def test_a_size_that_is_not_stated_is_that_of_the_image(tmp_path: Path) -> None:
         CocoDataset(root, ["train2017"], None, need_images=False)
 
 
-def test_a_image_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
     root = official(tmp_path, content(7))
     Image.new("RGB", (WIDTH, WIDTH)).save(root / "train2017/007.png")
     with pytest.raises(ImageError, match="its annotations are for 40 x 30"):

@@ -62,7 +62,7 @@ def test_a_file_by_its_path_and_a_grey_image(folder: Path) -> None:
         np.testing.assert_array_equal(open_image(form).pixels, np.dstack([grey] * 3))
 
 
-def test_a_image_by_its_address(folder: Path) -> None:
+def test_an_image_by_its_address(folder: Path) -> None:
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: object) -> None:
             pass

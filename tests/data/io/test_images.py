@@ -244,7 +244,7 @@ def seeds() -> list[bytes]:
 
 @SETTINGS
 @given(st.sampled_from(seeds()), st.data())
-def test_damaged_files_give_a_image_or_an_image_error(tmp_path: Path, seed: bytes, data: st.DataObject) -> None:
+def test_damaged_files_give_an_image_or_an_image_error(tmp_path: Path, seed: bytes, data: st.DataObject) -> None:
     content = bytearray(seed)
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -228,7 +228,7 @@ def test_missing_images_are_told_at_once_and_counted(dataset: VocDataset, tmp_pa
         WithProposals(dataset, [none], count=5)
 
 
-def test_proposals_for_a_image_of_another_size_are_refused(dataset: VocDataset, tmp_path: Path) -> None:
+def test_proposals_for_an_image_of_another_size_are_refused(dataset: VocDataset, tmp_path: Path) -> None:
     file = filled(tmp_path / "a.sqlite", "000008", "000009")
     file.write("000009", boxes_of(0), scores_of(), (128, 96), 0.1)
     both = WithProposals(dataset, [file], count=5)

@@ -90,7 +90,7 @@ def test_factor() -> None:
     assert Resize(60, 100)(sample_of(30, 40, []), 2.0).image.shape[1:] == (120, 160)
 
 
-def test_a_image_without_annotation_stays_without() -> None:
+def test_an_image_without_annotation_stays_without() -> None:
     assert Resize(20, 40)(Sample("a", torch.zeros(3, 10, 10, dtype=torch.uint8), (10, 10))).target is None
 
 
@@ -163,7 +163,7 @@ def test_no_object_is_lost(data: st.DataObject, seed: int) -> None:
     assert (sides >= -1e-3).all() and (sides <= torch.tensor([new_width, new_height] * 2) + 1e-3).all()
 
 
-def test_a_image_without_objects() -> None:
+def test_an_image_without_objects() -> None:
     change = changes(**GEOMETRY)
     for seed in SEEDS:
         out = change(sample_of(20, 30, []), seed, 0)

@@ -64,7 +64,7 @@ def test_another_seed_gives_other_images() -> None:
     assert first.pixels.tobytes() != second.pixels.tobytes()
 
 
-def test_a_image_does_not_depend_on_the_number_of_images(root: Path, tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_the_number_of_images(root: Path, tmp_path: Path) -> None:
     write_small(tmp_path / "tiny", counts=TINY)
     name = "Annotations/000003.xml"
     assert (tmp_path / "tiny" / name).read_bytes() == (root / name).read_bytes()
