@@ -74,7 +74,6 @@ def run(arguments: Namespace) -> int:
 
 
 def score_run(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
-    from detkit.config.loading import parse_test_time
     from detkit.engine.runs import find_weights, newest_run
 
     path = arguments.run or newest_run()
@@ -82,6 +81,9 @@ def score_run(arguments: Namespace, asked: "list[MetricName]") -> "Scored":
         print(f"no run named: {path}, the newest")
     for member in (path, *arguments.ensemble):
         find_weights(member)
+
+    from detkit.config.loading import parse_test_time
+
     test_time = parse_test_time(arguments.test_time)
 
     from detkit.commands import eval  # torch, once it is known that there is something to score

@@ -4,6 +4,7 @@ Only argument parsers are imported here; torch and all that is slow is imported 
 """
 
 import difflib
+import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -48,12 +49,19 @@ EXAMPLE = """examples:
 
 def main() -> NoReturn:
     """What the console command calls."""
+    _keep_quick()
     run_tool(lambda: dispatch(sys.argv[1:]))
 
 
 def run_command(name: str) -> NoReturn:
     """Run one command with the words of this process: what the scripts in tools/ call."""
+    _keep_quick()
     run_tool(lambda: COMMANDS[name](sys.argv[1:]))
+
+
+def _keep_quick() -> None:
+    """This process is ours: pydantic need not search all installed packages for plugins, which takes 0.1 s and more."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")
 
 
 def dispatch(words: Sequence[str]) -> int:

@@ -31,12 +31,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    from detkit.recipes.plan import plan
+    from detkit.config.packaged import find_config
+    from detkit.data.faults import check_folder
 
     files = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     if len(files) > 1 or not (files or arguments.data):
         raise ValueError(f"one CONFIG, or --data DIR, is needed; got {' '.join(files) or 'none'}")
+    if files:
+        find_config(files[0])
+    if arguments.data:
+        check_folder(arguments.data)
+
+    from detkit.recipes.plan import plan  # once what is named is there
+
     planned = plan(files[0] if files else None, arguments.data, arguments.form, arguments.run, overrides)
     for line in planned.said:
         print(line)

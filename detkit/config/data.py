@@ -29,7 +29,7 @@ class ImageConfig(Section):
 
     short_side: Count = 600  # px; Fast R-CNN, section 4.1
     long_side: Count = 1000  # px, at most
-    augment: Augment = Augment()
+    augment: Augment = Field(default_factory=Augment)
     group_by_aspect: bool = True  # wide and tall images in separate batches: less padding
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode, for each training process
 

@@ -133,8 +133,8 @@ class FasterRCNN(Section):
     pool: AnyPool
     scales: Scales | None = None  # null: one, of data.short_side
     noc: NoC | None = None  # null: the backbone's own tail (fc6-fc7, conv5)
-    rpn: RPNConfig = RPNConfig()
-    head: HeadConfig = HeadConfig()
+    rpn: RPNConfig = Field(default_factory=RPNConfig)
+    head: HeadConfig = Field(default_factory=HeadConfig)
     box_decoding: BoxDecoding = "continuous"
     global_context: bool = False  # score regions with the whole image in mind; ResNet paper, appendix B
 
@@ -146,7 +146,7 @@ class FastRCNN(Section):
     scales: Scales | None = None
     noc: NoC | None = None
     proposals: AnyProposals
-    head: HeadConfig = HeadConfig()
+    head: HeadConfig = Field(default_factory=HeadConfig)
     box_decoding: BoxDecoding = "continuous"
     global_context: bool = False  # score regions with the whole image in mind; ResNet paper, appendix B
 
@@ -180,8 +180,8 @@ class Staged(Section):
     backbone: AnyBackbone
     proposals: AnyProposals
     head: HeadConfig  # fine-tuning: which regions the softmax learns from
-    svm: SVMConfig = SVMConfig()
-    regression: RegressionConfig = RegressionConfig()
+    svm: SVMConfig = Field(default_factory=SVMConfig)
+    regression: RegressionConfig = Field(default_factory=RegressionConfig)
     keep_features: bool = False  # leave the feature files in the run folder
     regions_at_once: Count = 256  # regions that go through the network together
 
@@ -203,7 +203,7 @@ class SPPNet(Staged):
     kind: Literal["sppnet"]
     levels: Annotated[tuple[Count, ...], Field(min_length=1)] = (6, 3, 2, 1)  # bins a side; 50 in all
     scales: Scales | None = None
-    noc: NoC = NoC(convs=0)  # fc6-fc7
+    noc: NoC = Field(default_factory=lambda: NoC(convs=0))  # fc6-fc7
 
 
 Model = Annotated[FasterRCNN | FastRCNN | RCNN | SPPNet, Field(discriminator="kind")]

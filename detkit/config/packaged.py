@@ -33,8 +33,11 @@ def find_config(name: str | Path) -> Path:
     A file wins over a packaged config. Raises ValueError, with the nearest names, for what is neither.
     """
     path = Path(name)
-    if path.is_file() or path.suffix in (SUFFIX, ".yml"):
+    if path.is_file():
         return path
+    if path.suffix in (SUFFIX, ".yml"):
+        near = difflib.get_close_matches(str(path), sorted(map(str, path.parent.glob(f"*{SUFFIX}"))), n=1)
+        raise ValueError(f"{path}: no such config{f'; did you mean {near[0]}?' if near else ''}")
     packaged = config_folder() / f"{path}{SUFFIX}"
     if packaged.is_file():
         return packaged

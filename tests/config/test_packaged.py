@@ -22,7 +22,10 @@ def test_a_file_of_the_user_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").write_text("model: {}\n")
     assert find_config("demo") == Path("demo")
+    (tmp_path / "mine.yaml").write_text("model: {}\n")
     assert find_config(tmp_path / "mine.yaml") == tmp_path / "mine.yaml"
+    with pytest.raises(ValueError, match=r"min\.yaml: no such config; did you mean .*mine\.yaml\?"):
+        find_config(tmp_path / "min.yaml")
 
 
 def test_a_name_that_is_none_names_the_nearest() -> None:
