@@ -17,6 +17,7 @@ from detkit.build.data import (
     with_classes,
 )
 from detkit.build.detector import build_detector
+from detkit.build.loggers import require_loggers
 from detkit.build.training import learning_rate
 from detkit.config.data import FolderData
 from detkit.config.loading import ConfigError, differing_keys, read_config
@@ -25,7 +26,7 @@ from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.pipeline.loader import detection_batches
 from detkit.data.pipeline.proposal_file import WithProposals
-from detkit.engine import stages
+from detkit.engine import csv_log, mlflow_log, stages, wandb_log
 from detkit.engine.distributed import World, joined_world
 from detkit.engine.inference import detect_all
 from detkit.engine.logs import RunLog
@@ -42,15 +43,16 @@ from detkit.runtime.whole_file import PARTIAL, written_whole
 from detkit.structures import Detections
 
 # A run may go on with other values of these.
-HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every", "published"}
+HARMLESS_KEYS = {"data.workers", "train.log_every", "train.checkpoint_every", "train.loggers", "published"}
 WEIGHT_FILES = ("checkpoint.pt", "model.pt", *(f"{phase}/checkpoint.pt" for phase in (FINETUNE, *PHASES)))
 # Without any of these nothing was trained yet, and the config may change.
 PARTIAL_FILES = f"*{PARTIAL}*"
 RUN_FILES = (
     *("config.yaml", *WEIGHT_FILES, SVMS, REGRESSORS, "log.jsonl", stages.FILE),
-    *("events.out.tfevents.*", "not_finite_rank*.json", PARTIAL_FILES),
+    *("events.out.tfevents.*", csv_log.FILE, mlflow_log.RUN_FILE, wandb_log.RUN_FILE),
+    *("not_finite_rank*.json", PARTIAL_FILES),
 )
-RUN_FOLDERS = ("eval", FINETUNE, FEATURES, *PHASES)
+RUN_FOLDERS = ("eval", mlflow_log.STORE, wandb_log.FOLDER, FINETUNE, FEATURES, *PHASES)
 TEST_BATCH = 4  # images at once while validating
 
 
@@ -70,11 +72,11 @@ def train(config: Config, folder: Path, fresh: bool = False) -> None:
 
 
 def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
+    _check(config, world)
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
     images = build_training_set(config.data)
     config = with_classes(config, images.classes)
-    _check(config, world)
     if world.is_main:
         _prepare_folder(folder, config, fresh)
     dataset = _with_proposals(config, images, _training_splits(config))
@@ -145,6 +147,7 @@ def _training_splits(config: Config) -> tuple[str, ...]:
 
 
 def _check(config: Config, world: World) -> None:
+    require_loggers(config.train)
     if config.train.precision == "fp16" and world.device.type == "cpu":
         raise ConfigError(
             "train.precision: fp16 needs a GPU; on a CPU take fp32, or bf16 where it has instructions for it"
@@ -171,7 +174,7 @@ def _validation(config: Config, train_set: DetectionDataset, world: World) -> Va
         found = detect_all(model.eval(), batches, world, "validating")  # type: ignore[arg-type]
         mean_ap, ap = _score(found, dataset, usual_metric(config.data))
         if log is not None:
-            log.image(step, "detections", overview(dataset, found))
+            log.image(step, "detections and ground truth", overview(dataset, found))
             log.write(step, {f"val_ap/{name}": value for name, value in ap.items() if value is not None})
         return mean_ap
 

@@ -82,7 +82,7 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def differing_keys(one: Config, other: Config) -> list[str]:
     """Dotted keys whose values differ between two configs."""
-    first, second = dict(_flatten(one.model_dump())), dict(_flatten(other.model_dump()))
+    first, second = dict(flatten(one.model_dump())), dict(flatten(other.model_dump()))
     return sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
 
 
@@ -174,9 +174,10 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f", did you mean {close[0]}?" if close else ""
 
 
-def _flatten(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by their dotted keys."""
     for key, value in content.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from detkit.config.base import Count, Fraction, NotNegative, Positive, Section
 
+LoggerName = Literal["csv", "mlflow", "wandb"]
+
 
 class SGD(Section):
     kind: Literal["sgd"]
@@ -57,9 +59,16 @@ class Train(Section):
     eval_every: Count | None = None
     checkpoint_every: Count = 1000
     log_every: Count = 20
+    loggers: tuple[LoggerName, ...] = ()  # that get the numbers beside log.jsonl and TensorBoard
 
     @model_validator(mode="after")
     def _divisible(self) -> "Train":
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_logger_once(self) -> "Train":
+        if len(set(self.loggers)) < len(self.loggers):
+            raise ValueError(f"loggers {', '.join(self.loggers)}: name each of them once")
         return self

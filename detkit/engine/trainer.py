@@ -32,6 +32,7 @@ from detkit.structures import Batch, Losses
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Validation = Callable[[nn.Module, int, RunLog | None], float | None]  # model, step -> mAP
+OpenLog = Callable[[Path, int], RunLog]  # folder, steps done before
 
 
 class NotFinite(ValueError):
@@ -66,12 +67,13 @@ class Trainer:
         validate: Validation | None,
         folder: Path,
         world: World,
+        open_log: OpenLog = RunLog,
     ) -> None:
         """`batches(steps)` gives this process's batches, `accumulate` a step; `describe(weights, step)` what model.pt
         holds; `validate` scores a model on the validation split, or is None."""
         self.model, self.optimizer, self.settings = model, optimizer, settings
         self.batches, self.describe, self.validate = batches, describe, validate
-        self.folder, self.world = folder, world
+        self.folder, self.world, self.open_log = folder, world, open_log
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=settings.precision == "fp16")
         self.step, self.best = 0, -math.inf  # steps done; best validation mAP so far
         self.saved_step = 0  # steps behind the checkpoint
@@ -89,13 +91,13 @@ class Trainer:
 
         Ctrl-C and SIGTERM end it with a KeyboardInterrupt after the step under way, which is saved.
         """
-        log = RunLog(self.folder, self.step) if self.world.is_main else None
+        log = self.open_log(self.folder, self.step) if self.world.is_main else None
         try:
             with stop_between_steps(enabled=self.world.size == 1) as request:  # many would stop at different steps
                 self._loop(log, request)
         finally:
             if log is not None:
-                log.close()
+                log.close(complete=self.step == self.settings.steps)
 
     def load_checkpoint(self) -> None:
         """Go on from the checkpoint in the folder, if there is one."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from detkit.build.batches import build_batches
+from detkit.build.loggers import build_log
 from detkit.build.training import build_optimizer, build_train_settings
 from detkit.config.schema import Config
 from detkit.config.train import Train
@@ -44,6 +45,7 @@ class Session:
             validate,
             folder,
             self.world,
+            build_log(config, self.folder),
         )
         trainer.load_checkpoint()
         return trainer

@@ -121,6 +121,69 @@ def test_ctrl_c_ends_a_run_quickly_and_quietly(tiny_file: Path, tmp_path: Path, 
     assert 1 <= step < 5000
 
 
+@pytest.mark.slow
+def test_ctrl_c_with_every_logger_leaves_no_process_and_a_resume_no_step_twice(
+    tiny_file: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_MODE", "WANDB_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    run = tmp_path / "run"
+    command = (tiny_file, "train.loggers=[csv,mlflow,wandb]", "data.workers=1", "--run", run)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    process = start("train", *command, "train.steps=100000")
+    wait_for(lambda: len(read_log(run / "log.jsonl")) > 2, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert "Traceback" not in err
+    stopped = load(run / "checkpoint.pt")["step"]
+    assert out.splitlines()[-1] == f"stopped; the same command goes on from step {stopped} of 100000"
+    assert not [name for name in command_lines() if "wandb-core" in name and str(process.pid) in name.split()]
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # training sets it for itself; this is for reading
+    assert runs_in_mlflow(run) == [("run", "KILLED")]
+    config = load_config(run / "config.yaml", [f"train.steps={stopped + 2}"])
+    (run / "config.yaml").write_text(config.to_yaml())  # as if it had been meant to be that long
+    train(config, run)
+    assert runs_in_mlflow(run) == [("run", "FINISHED")]
+    steps = list(range(1, stopped + 3))
+    assert [int(line.partition(",")[0]) for line in (run / "log.csv").read_text().splitlines()[1:]] == steps
+    assert [int(line.split()[0]) for line in (run / "wandb_run").read_text().splitlines()[1:]] == [stopped, stopped + 2]
+    (run / "mine.txt").touch()
+    train(load_config(tiny_file, ["train.steps=1"]), run, fresh=True)
+    assert not any((run / name).exists() for name in ("log.csv", "mlflow", "mlflow_run", "wandb", "wandb_run"))
+    assert (run / "mine.txt").is_file()
+
+
+def command_lines() -> list[str]:
+    """Of all processes."""
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def runs_in_mlflow(run: Path) -> list[tuple[str, str]]:
+    """Name and status of each."""
+    from mlflow.tracking import MlflowClient  # takes seconds
+
+    client = MlflowClient(tracking_uri=(run / "mlflow").as_uri())
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return [(found.info.run_name, found.info.status) for found in client.search_runs(ids)]
+
+
+def test_a_run_goes_on_with_other_loggers(tiny_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(load_config(tiny_file), run)
+    train(load_config(tiny_file, ["train.loggers=[csv]"]), run)  # finished, but the logger is new
+    assert [line.partition(",")[0] for line in (run / "log.csv").read_text().splitlines()] == ["step", *"1234"]
+
+
+def test_a_logger_that_is_not_installed_is_told_before_anything_is_written(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detkit.build.loggers.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'pip install "detkit\[wandb\]"'):
+        train(load_config(tiny_file, ["train.loggers=[wandb]"]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_validation_keeps_its_best_and_logs_it(tiny_file: Path, tmp_path: Path) -> None:
     train(load_config(tiny_file, ["data.val=[val]", "train.eval_every=2"]), tmp_path / "run")
     every_row = read_log(tmp_path / "run" / "log.jsonl")

@@ -1,5 +1,7 @@
 """log.jsonl: written, read, and cut back on resuming."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +52,45 @@ def test_tensorboard_gets_the_same_numbers_and_images(tmp_path: Path) -> None:
     assert [(e.step, e.value) for e in events.Scalars("lr")] == [(3, 0.125)]
     image = events.Images("detections")[0]
     assert (image.step, image.height, image.width) == (3, 4, 6)
+
+
+def test_lines_of_text_reach_tensorboard_as_they_are(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0)
+    log.text("config", "train:\n  steps: 4\n")
+    log.close()
+    value = EventAccumulator(str(tmp_path)).Reload().Tensors("config/text_summary")[0]
+    assert value.tensor_proto.string_val[0].decode() == "    train:\n      steps: 4\n"
+
+
+@dataclass
+class Kept:
+    """A logger that keeps what it is given."""
+
+    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    complete: bool | None = None
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        self.rows.append((step, dict(values)))
+
+    def close(self, complete: bool) -> None:
+        self.complete = complete
+
+
+def test_loggers_get_each_step_once_and_whole(tmp_path: Path) -> None:
+    kept = Kept()
+    log = RunLog(tmp_path, 0, [kept])
+    log.write(1, {"loss": 0.5})
+    log.write(2, {"loss": 0.25})
+    log.write(2, {"val_map": 0.75})
+    log.close()
+    assert (kept.rows, kept.complete) == ([(1, {"loss": 0.5}), (2, {"loss": 0.25, "val_map": 0.75})], True)
+
+
+def test_loggers_of_a_resumed_run_get_what_was_kept_first(tmp_path: Path) -> None:
+    write(tmp_path, 0, [1, 2, 3, 4], 0.5)
+    kept = Kept()
+    log = RunLog(tmp_path, 2, [kept])
+    log.write(3, {"loss": 0.25})
+    log.close(complete=False)
+    assert kept.rows == [(1, {"loss": 0.5}), (2, {"loss": 0.5}), (3, {"loss": 0.25})]
+    assert kept.complete is False
