@@ -4,7 +4,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 STORE = "mlflow"  # folder of the files, for all phases of a run
@@ -46,25 +47,32 @@ class MlflowLog:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """A server that fails does not end training: that is said, and the run goes on without it."""
         from mlflow.entities import Metric
-        from mlflow.exceptions import MlflowException
 
         now = round(1000 * time.time())
         named = {metric_name(name): value for name, value in values.items()}
         metrics = [Metric(name, value, now, step) for name, value in named.items() if (name, step) not in self._written]
-        try:
+        with self._said_once(f"nothing is written from step {step} on"):
             for begin in range(0, 0 if self._is_lost else len(metrics), LARGEST_BATCH):
                 self._client.log_batch(self._run_id, metrics[begin : begin + LARGEST_BATCH])
+
+    def close(self, complete: bool) -> None:
+        with self._said_once("it is not told that the run has ended"):
+            if not self._is_lost:
+                self._client.set_terminated(self._run_id, "FINISHED" if complete else "KILLED")
+
+    @contextmanager
+    def _said_once(self, consequence: str) -> Iterator[None]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
         except MlflowException as error:
             self._is_lost = True
             print(
-                f"mlflow: nothing is written from step {step} on ({_first_line(error)}); what is missing follows when "
-                "the same command is given again",
+                f"mlflow: {consequence} ({_first_line(error)}); what is missing follows when the same command is given "
+                "again",
                 file=sys.stderr,
             )
-
-    def close(self, complete: bool) -> None:
-        if not self._is_lost:
-            self._client.set_terminated(self._run_id, "FINISHED" if complete else "KILLED")
 
     def _known_run(self, file: Path, start: int) -> str | None:
         """The run to go on in, where there is one. That of a training of which nothing was kept is taken back."""

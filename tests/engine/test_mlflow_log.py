@@ -1,5 +1,6 @@
 """MLflow, the real one, with its files in the run's folder: what is in them after one run, a resume, a new start."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,13 @@ def test_a_server_that_fails_later_does_not_end_training(tmp_path: Path, capsys:
 )
 def test_names(name: str, expected: str) -> None:
     assert metric_name(name) == expected
+
+
+def test_a_server_that_fails_at_the_end_does_not_hide_what_ended_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = MlflowLog(tmp_path, 0, tmp_path / "mlflow", "one", {})
+    _, [run] = runs(tmp_path)
+    shutil.rmtree(next((tmp_path / "mlflow").glob(f"*/{run.info.run_id}")))
+    log.close(complete=False)
+    assert capsys.readouterr().err.startswith("mlflow: it is not told that the run has ended (")
