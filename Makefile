@@ -32,8 +32,8 @@ same-python: $(STAMP)
 	{ echo 'error: $(VENV) was made with another Python than "$(PYTHON)"; "make clean" removes it' >&2; exit 1; }
 
 demo: setup
-	$(BIN)/python tools/train.py configs/demo.yaml
-	$(BIN)/python tools/eval.py runs/demo --voc07
+	$(BIN)/detkit train demo
+	$(BIN)/detkit eval runs/demo --voc07
 
 # The family, oldest first, all from the same backbone. What is finished is not done again.
 LINEAGE := rcnn sppnet fast_rcnn noc faster_rcnn faster_rcnn_alternating

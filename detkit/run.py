@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
@@ -18,6 +18,7 @@ from detkit.commands.train import train as train_plan
 from detkit.config.data import FormName, ShapesData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config
+from detkit.config.train import PrecisionName
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
 from detkit.engine.checkpoint import load_model
 from detkit.engine.logs import read_log
@@ -28,7 +29,6 @@ from detkit.reports.metrics import Metrics, read_metrics
 from detkit.reports.systems import newest_evaluation
 
 Setting = str | int | float | bool | None | Sequence["Setting"] | Mapping[str, "Setting"]  # as YAML has them
-Precision = Literal["fp32", "bf16", "fp16"]
 
 NO_SETTINGS: Mapping[str, Setting] = MappingProxyType({})
 _SHOWN = 10  # classes that a notebook names
@@ -129,7 +129,7 @@ def train(
     lr: float | None = None,
     workers: int | None = None,
     seed: int | None = None,
-    precision: Precision | None = None,
+    precision: PrecisionName | None = None,
     settings: Mapping[str, Setting] = NO_SETTINGS,
 ) -> Run:
     """Train a detector: `detkit.train("faster_rcnn_r50", data="data/mine", steps=2000)`.

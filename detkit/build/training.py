@@ -1,12 +1,23 @@
 """From `train` to optimizer, schedule and settings."""
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from detkit.config.schema import Config
 from detkit.config.train import SGD, AdamW, CosineSchedule, StepSchedule, Train
 from detkit.engine import optimizer as optimizers
 from detkit.engine import schedule as schedules
+from detkit.engine.precision import fast_precision
 from detkit.engine.trainer import TrainSettings
+
+
+def with_precision(config: Config, device: torch.device) -> Config:
+    """The config with the precision that "auto" comes to on `device`, so that the run keeps it wherever it goes on."""
+    if config.train.precision != "auto":
+        return config
+    train = config.train.model_copy(update={"precision": fast_precision(device)})
+    return config.model_copy(update={"train": train})
 
 
 def learning_rate(train: Train) -> float:
@@ -40,6 +51,8 @@ def build_schedule(train: Train) -> schedules.Schedule:
 
 
 def build_train_settings(train: Train) -> TrainSettings:
+    """Of a `train` whose precision is named: see `with_precision`."""
+    assert train.precision != "auto"
     return TrainSettings(
         seed=train.seed,
         steps=train.steps,

@@ -18,7 +18,7 @@ from detkit.build.data import (
 )
 from detkit.build.detector import build_detector
 from detkit.build.loggers import require_loggers
-from detkit.build.training import learning_rate
+from detkit.build.training import learning_rate, with_precision
 from detkit.config.data import FolderData
 from detkit.config.loading import ConfigError, differing_keys, read_config
 from detkit.config.models import RCNN, SPPNet
@@ -76,8 +76,11 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
     images = build_training_set(config.data)
-    config = with_classes(config, images.classes)
+    asked = config.train.precision
+    config = with_precision(with_classes(config, images.classes), world.device)
     if world.is_main:
+        if asked == "auto":
+            print(f"precision: {config.train.precision} (train.precision is auto)")
         _prepare_folder(folder, config, fresh)
     dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
@@ -201,8 +204,8 @@ def _prepare_folder(folder: Path, config: Config, fresh: bool) -> None:
         keys = [key for key in differing_keys(before, config) if key not in HARMLESS_KEYS]
         if keys:
             raise ConfigError(
-                f"{folder} was made with another config; other values of: {', '.join(keys)}. Name another folder with "
-                "--run, or start over with --fresh"
+                f"{folder} was made with another config; other values of: {', '.join(keys)}. Take those of its "
+                "config.yaml, name another folder with --run, or start over with --fresh"
             )
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob(PARTIAL_FILES):  # a kill while writing left them

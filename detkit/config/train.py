@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from detkit.config.base import Count, Fraction, NotNegative, Positive, Section
 
 LoggerName = Literal["csv", "mlflow", "wandb"]
+# auto: bf16 on what is fast in it, else fp32 (engine/precision.py); a run's config.yaml has what it came to.
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 class SGD(Section):
@@ -51,7 +53,7 @@ class Train(Section):
     schedule: Annotated[StepSchedule | CosineSchedule, Field(discriminator="kind")]
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     warmup_factor: Fraction = 0.1  # the rate starts at this part of itself and rises linearly
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: PrecisionName = "fp32"
     clip_norm: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None  # decay a step of the averaged weights; null: no average
     # Steps between scorings of the val split, which is scored at the end, too; null: never. A run of fewer steps is a

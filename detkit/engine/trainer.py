@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +24,12 @@ from detkit.engine.averaging import WeightAverage
 from detkit.engine.distributed import World
 from detkit.engine.logs import RunLog
 from detkit.engine.optimizer import set_rate
+from detkit.engine.precision import Precision
 from detkit.engine.schedule import Schedule
 from detkit.runtime.console import StepProgress
 from detkit.runtime.interrupt import StopRequest, stop_between_steps
 from detkit.structures import Batch, Losses
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Validation = Callable[[nn.Module, int, RunLog | None], float | None]  # model, step -> mAP
 OpenLog = Callable[[Path, int], RunLog]  # folder, steps done before
 

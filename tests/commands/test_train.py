@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from detkit.build import training
 from detkit.commands.train import train
 from detkit.config.loading import ConfigError, load_config
 from detkit.engine.checkpoint import load, load_model
@@ -217,6 +218,25 @@ def test_a_folder_of_another_config_is_refused_and_left_alone(tiny_file: Path, r
     with pytest.raises(ConfigError, match=r"other values of: model\.rpn\.channels, train\.lr\. .*--fresh"):
         train(load_config(tiny_file, ["train.lr=0.5", "model.rpn.channels=8", "data.workers=1"]), run_copy)
     assert {path.name: path.read_bytes() for path in run_copy.iterdir()} == before
+
+
+def test_a_run_keeps_the_precision_that_auto_came_to(
+    tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    auto = load_config(tiny_file, ["train.precision=auto", "train.steps=2"])
+    named = load_config(tiny_file, ["train.precision=bf16", "train.steps=2"])
+    monkeypatch.setattr(training, "fast_precision", lambda device: "bf16")
+    train(auto, tmp_path / "auto")
+    assert "precision: bf16 (train.precision is auto)\n" in capsys.readouterr().out
+    train(named, tmp_path / "named")
+    assert "precision: " not in capsys.readouterr().out
+    assert (tmp_path / "auto" / "config.yaml").read_text() == (tmp_path / "named" / "config.yaml").read_text()
+    assert losses(tmp_path / "auto") == losses(tmp_path / "named")
+    train(auto, tmp_path / "auto")  # the same machine
+    monkeypatch.setattr(training, "fast_precision", lambda device: "fp32")  # one without AMX
+    with pytest.raises(ConfigError, match=r"other values of: train\.precision\. Take those of its config\.yaml"):
+        train(auto, tmp_path / "auto")
+    train(named, tmp_path / "auto")
 
 
 def test_a_finished_run_is_not_trained_again(tiny_file: Path, run_copy: Path, finished_run: Path) -> None:

@@ -198,7 +198,7 @@ def test_keys_of_another_kind_are_unknown(tiny: dict[str, Any]) -> None:
         ("train.steps", 2.5, ("integer", "2.5")),
         ("train.steps", True, ("integer", "True")),
         ("train.steps", "4", ("integer", "'4'")),
-        ("train.precision", "fp8", ("'fp32', 'bf16' or 'fp16'", "'fp8'")),
+        ("train.precision", "fp8", ("'auto', 'fp32', 'bf16' or 'fp16'", "'fp8'")),
         ("train.ema", 1.0, ("less than 1", "1.0")),
         ("train.optimizer.momentum", 1.5, ("less than or equal to 1", "1.5")),
         ("train.optimizer.momentum", float("nan"), ("less than or equal to 1", "nan")),
