@@ -155,6 +155,8 @@ def train(
         "train.seed": seed,
         "train.precision": precision,
     }
+    if not isinstance(settings, Mapping):  # checked, as a list of key=value is what the command line has
+        raise ValueError(f'settings: expected a dict such as {{"model.rpn.nms_iou": 0.6}}, got {settings!r:.80}')
     given = {key: value for key, value in named.items() if value is not None}
     twice = [key for key in given if key in settings]
     if twice:

@@ -67,6 +67,7 @@ def test_from_an_empty_environment_to_detections(wheel: Path, tmp_path: Path) ->
     found = json.loads((work / "found" / "detections.json").read_text())
     assert found["complete"] and len(found["images"]) == 1
     assert "0 errors" in run(detkit, "check-data", "data/shapes_demo")
-    code = "import detkit; run = detkit.train('demo', steps=21, settings=%r, run='runs/two'); print(run.folder, run)"
-    assert "runs/two" in run(str(python), "-c", code % small)
+    settings = {"data.num_train": 8, "data.num_val": 4, "data.num_test": 4, "data.workers": 0}
+    code = f"import detkit; print(detkit.train('demo', steps=21, settings={settings}, run='runs/two').evaluate())"
+    assert "voc07" in run(str(python), "-c", code)
     assert yaml.safe_load((work / "runs/two/config.yaml").read_text())["train"]["steps"] == 21

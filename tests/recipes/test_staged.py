@@ -156,5 +156,5 @@ def test_too_little_room_is_refused_before_anything_is_written(
 
 def test_an_image_without_proposals_is_told_before_training(staged: dict[str, Any], tmp_path: Path) -> None:
     staged["data"]["train"] = ["train", "val"]
-    with pytest.raises(ValueError, match=r"image 000008 and 1 more: no proposals in .*make_proposals"):
+    with pytest.raises(ValueError, match=r"image 000008 and 1 more: no proposals in .*make-proposals"):
         run_whole(staged, tmp_path / "run")

@@ -245,7 +245,7 @@ def test_runs_that_cannot_be_compared(runs: list[Path], tmp_path: Path) -> None:
     run, out = runs[0], tmp_path / "out"
     with pytest.raises(ValueError, match="no run to compare"):
         compare([], out)
-    with pytest.raises(ValueError, match="no such config"):
+    with pytest.raises(ValueError, match="nowhere: no such run"):
         compare([tmp_path / "nowhere"], out)
     with pytest.raises(ValueError, match=f"full: no evaluation; .*: detkit eval {run} --voc07 --split val$"):
         compare(runs, out, "val")

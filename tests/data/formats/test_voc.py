@@ -440,7 +440,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         VocDataset(root, ["VOC2007/trainval"], None)
     assert f"{root}/VOC2007 is missing" in str(caught.value)
     assert str(caught.value).endswith(f"detkit download voc07 --root '{root}'")
-    with pytest.raises(DatasetMissing, match=r"gone is missing.* none; .*download.py voc12 --root"):
+    with pytest.raises(DatasetMissing, match=r"gone is missing.* none; .*detkit download voc12 --root"):
         VocDataset(tmp_path / "gone", ["VOC2012/train"], None)
 
 
