@@ -57,7 +57,9 @@ def run(arguments: Namespace) -> int:
 def tell(summary: "Summary", out: Path) -> int:
     """Print what was done, and return the exit status."""
     frames = f" and {summary.frames} frames of videos" if summary.frames else ""
-    print(f"{summary.detections} detections in {summary.images} images{frames}: {out}")
+    print(
+        f"{summary.detections} detections in {summary.images} image{'' if summary.images == 1 else 's'}{frames}: {out}"
+    )
     for reason in summary.failed:
         print(f"left out: {reason}", file=sys.stderr)
     if summary.interrupted:
