@@ -277,7 +277,7 @@ def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
     value["annotations"][2]["bbox"] = [30, 2, 30, 3]
     root = official(tmp_path, value)
     (root / "train2017/008.png").unlink()
-    with pytest.raises(ValueError, match=r"annotation 0 \(id 1, dog\): bbox: is \[1, 2, 3\], expected .*detkit check-data"):
+    with pytest.raises(ValueError, match=r"annotation 0 \(id 1, dog\): bbox: is \[1, 2, 3\], expected .*check-data"):
         CocoDataset(root, ["train2017"], None)
     found = scan_coco(root, "train2017", ["dog"])
     assert [fault.field for fault in found.faults if fault.severity is Severity.ERROR] == [
