@@ -6,7 +6,7 @@ Every fault is told with file and object, every image that two splits share, and
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from detkit.cli.command import Command
+from detkit.cli.command import FORMS, Command
 
 EXAMPLE = """\
 examples:
@@ -20,7 +20,7 @@ exit status: 0 all well or warnings only, 1 errors that would stop training, 2 w
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("dir", type=Path, help="the folder of the data set")
-    parser.add_argument("--form", choices=("voc", "coco", "yolo"), help="default: found out")
+    parser.add_argument("--form", choices=FORMS, help="default: found out")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
     parser.add_argument("--classes", metavar="A,B,C", help="allow only these; default: all names")
     parser.add_argument("--config", help="whose size of images and anchors; default: py-faster-rcnn's")

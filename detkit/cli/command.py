@@ -4,6 +4,8 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+FORMS = ("voc", "coco", "yolo")  # of data sets; config.data.FormName, which is slow to import
+
 
 @dataclass(frozen=True)
 class Command:

@@ -7,9 +7,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from detkit.cli.command import Command
+from detkit.cli.command import FORMS, Command
 
-KINDS = ("voc", "coco", "yolo")
 EXAMPLE = """examples:
   detkit convert-data data/bccd --to coco --out data/bccd_coco
   detkit convert-data data/mine --to yolo --out data/mine_yolo --link
@@ -21,9 +20,9 @@ that holds anything else is refused. VOC has difficult and truncated, COCO crowd
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="the folder of the data set")
-    parser.add_argument("--to", choices=KINDS, required=True, help="the form to write")
+    parser.add_argument("--to", choices=FORMS, required=True, help="the form to write")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--from", dest="form", choices=KINDS, help="the form of SRC (default: found by its files)")
+    parser.add_argument("--from", dest="form", choices=FORMS, help="the form of SRC (default: found by its files)")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
     parser.add_argument("--classes", metavar="A,B,C", help="their order (default: that of SRC)")
     parser.add_argument("--link", action="store_true", help="hard-link images instead of copying them")

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from detkit.cli.command import Command
+from detkit.cli.command import FORMS, Command
 
 EXAMPLE = """examples:
   detkit train demo
@@ -25,26 +25,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "left out: own_data, or own_data_cpu where there is no GPU",
     )
     parser.add_argument("--data", type=Path, help="folder of images and annotations in place of the config's data")
-    parser.add_argument("--form", choices=("voc", "coco", "yolo"), help="of --data (default: found out)")
+    parser.add_argument("--form", choices=FORMS, help="of --data (default: found out)")
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/<config>, or runs/<config>_<data>)")
     parser.add_argument("--fresh", action="store_true", help="delete what the folder holds of an earlier run")
 
 
 def run(arguments: Namespace) -> int:
-    from detkit.config.packaged import find_config
-    from detkit.data.faults import check_folder
+    from detkit.recipes.plan import plan
 
     files = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     if len(files) > 1 or not (files or arguments.data):
         raise ValueError(f"one CONFIG, or --data DIR, is needed; got {' '.join(files) or 'none'}")
-    if files:
-        find_config(files[0])
-    if arguments.data:
-        check_folder(arguments.data)
-
-    from detkit.recipes.plan import plan  # once what is named is there
-
     planned = plan(files[0] if files else None, arguments.data, arguments.form, arguments.run, overrides)
     for line in planned.said:
         print(line)

@@ -1,16 +1,23 @@
-"""What is trained and where, from what a user names: a config, a folder of images, or both."""
+"""What is trained and where, from what a user names: a config, a folder of images, or both.
+
+What is named is looked for before what reads it is imported: a mistyped name is told at once.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from detkit.config.data import FormName
-from detkit.config.loading import load_config
 from detkit.config.packaged import find_config
-from detkit.config.schema import Config
 from detkit.data.faults import check_folder
+from detkit.engine.runs import RUNS
 
-RUNS = Path("runs")
+if TYPE_CHECKING:
+    from detkit.config.data import FormName
+    from detkit.config.schema import Config
+
 FOR_OWN_DATA = "own_data"  # the config where none is named
 WITHOUT_GPU = "_cpu"  # what the name of its smaller sister ends with
 
@@ -42,22 +49,24 @@ def plan(
         raise ValueError("neither a config nor data is named; give one of them, such as the config demo")
     if form is not None and data is None:
         raise ValueError(f"form {form!r} says what the data are, but no data are named; name their folder, too")
+    file = None if config is None else find_config(config)
+    if data is not None:
+        check_folder(data)
+
+    from detkit.config.loading import load_config
+
     if data is None:
-        assert config is not None
-        file = find_config(config)
+        assert file is not None
         return Plan(load_config(file, overrides), run or RUNS / file.stem, ())
 
-    check_folder(data)
-
-    from detkit.build.data import to_train_on  # slow, once it is known that there is something to read
+    from detkit.build.data import to_train_on
     from detkit.data.formats.forms import find_form
 
     found = find_form(data, form)
     said = []
-    if config is None:
-        config = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
-        said = [f"config: {config}"]
-    file = find_config(config)
+    if file is None:
+        name = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
+        file, said = find_config(name), [f"config: {name}"]
     section = to_train_on(found)
     chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
     said += [

@@ -4,11 +4,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from detkit.cli import make_proposals, make_shapes
+from detkit.cli.command import FORMS
 from detkit.cli.main import COMMANDS, dispatch, full_parser
+from detkit.config.data import FormName
 from detkit.data.synthetic.shapes import COUNTS
 from detkit.recipes.proposals import METHODS
 from tests.conftest import FAST
@@ -113,6 +116,7 @@ with contextlib.suppress(ValueError, OSError):
 def test_the_choices_of_the_parser_are_those_of_the_code() -> None:
     assert make_proposals.METHODS == METHODS
     assert dict(COUNTS) == make_shapes.COUNTS
+    assert get_args(FormName) == FORMS
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
