@@ -75,7 +75,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@mkdir -p $(VENV) && touch $(UNFINISHED)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --constraint requirements.lock uv
-	$(BIN)/uv pip install --python $(BIN)/python --requirement requirements.lock
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --requirement requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@mv $(UNFINISHED) $(STAMP)
 	@touch $(STAMP)
