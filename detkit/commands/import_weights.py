@@ -1,6 +1,7 @@
 """Weights of other tools to files of detkit: a model.pt to detect with, or a backbone to train from."""
 
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -115,7 +116,7 @@ def _write_detector(made: Imported, out: Path, overrides: Sequence[str]) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     save_model(SavedModel(json.loads(config.model_dump_json()), made.classes, made.weights, step=0), out)
     changed = f"changed: {' '.join(overrides)}" if overrides else made.hint
-    usage = f"written: {out}; detect with: detkit detect {out} IMAGES --out found"
+    usage = f"written: {out}; detect with: detkit detect {shlex.quote(str(out))} IMAGES --out found"
     return f"{changed}\n{usage}" if changed else usage
 
 

@@ -1,5 +1,6 @@
 """A training run from its config to its folder: what detkit train does."""
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -91,7 +92,7 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
     if world.is_main:
         metric = usual_metric(config.data)
-        print(f"done: {folder / 'model.pt'}; score it with: detkit eval {folder} --{metric}")
+        print(f"done: {folder / 'model.pt'}; score it with: detkit eval {shlex.quote(str(folder))} --{metric}")
 
 
 def _train_kind(session: Session) -> None:

@@ -37,7 +37,10 @@ def find_config(name: str | Path) -> Path:
         return path
     if path.suffix in (SUFFIX, ".yml"):
         near = difflib.get_close_matches(str(path), sorted(map(str, path.parent.glob(f"*{SUFFIX}"))), n=1)
-        raise ValueError(f"{path}: no such config{f'; did you mean {near[0]}?' if near else ''}")
+        hint = f"; did you mean {near[0]}?" if near else ""
+        if (config_folder() / path.name).is_file():
+            hint += f"; the one that comes with detkit is called by its name alone: {path.stem}"
+        raise ValueError(f"{path}: no such config{hint}")
     packaged = config_folder() / f"{path}{SUFFIX}"
     if packaged.is_file():
         return packaged

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from detkit.runtime.whole_file import written_whole
+from detkit.runtime.whole_file import named, written_whole
 
 FILE = "log.csv"
 
@@ -27,7 +27,7 @@ class CsvLog:
             self._names += new
             self._write_all()
         else:
-            with self._path.open("a", newline="") as file:
+            with named(self._path), self._path.open("a", newline="") as file:
                 self._table(file).writerow(row)
 
     def close(self, complete: bool) -> None:

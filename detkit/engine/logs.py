@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from detkit.runtime.whole_file import written_whole
+from detkit.runtime.whole_file import named, written_whole
 
 
 class Logger(Protocol):
@@ -43,7 +43,8 @@ class RunLog:
             self._collect(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        with named(self.path):
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         self._collect(step, values)

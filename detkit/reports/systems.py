@@ -1,5 +1,6 @@
 """A run as a row of a comparison, read from its folder: config.yaml, eval/<split>/metrics.json, stages.jsonl."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def newest_evaluation(run: Path, split: str | None) -> Path:
     found = sorted((run / "eval").glob(f"{pattern}/metrics.json"), key=lambda path: path.stat().st_mtime)
     if not found:
         asked = "" if split is None else f" --split {split}"
-        raise ValueError(f"{run}: no evaluation; make it with: detkit eval {run} --voc07{asked}")
+        raise ValueError(f"{run}: no evaluation; make it with: detkit eval {shlex.quote(str(run))} --voc07{asked}")
     return found[-1].parent
 
 

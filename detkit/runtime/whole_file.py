@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under a partial name and renamed when all is on the disk."""
+"""Files that are whole or not there: written under a partial name and renamed when all is on the disk.
+
+Of those that grow line by line an error names the file, too.
+"""
 
 import os
 import shutil
@@ -19,10 +22,21 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f"{path.name[:200]}{PARTIAL}{os.getpid()}")  # a file's name has 255 bytes at most
     try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with named(path):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Writing to `path`. Raises OSError, naming it and the room there is, where it cannot be written."""
+    try:
+        yield
     except (OSError, RuntimeError, SafetensorError) as error:  # the last two: torch's and safetensors' for a full disk
         folder = next(place for place in path.absolute().parents if place.is_dir())
         free = shutil.disk_usage(folder).free / 1e6
@@ -30,9 +44,6 @@ def written_whole(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({_reason(error)}), with {free:.0f} MB free on its disk; what was there is "
             "kept"
         ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

@@ -26,6 +26,8 @@ def test_a_file_of_the_user_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_config(tmp_path / "mine.yaml") == tmp_path / "mine.yaml"
     with pytest.raises(ValueError, match=r"min\.yaml: no such config; did you mean .*mine\.yaml\?"):
         find_config(tmp_path / "min.yaml")
+    with pytest.raises(ValueError, match=r"configs/demo\.yaml: no such config; .* called by its name alone: demo$"):
+        find_config("configs/demo.yaml")  # as it is called in a checkout
 
 
 def test_a_name_that_is_none_names_the_nearest() -> None:

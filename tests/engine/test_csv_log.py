@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from detkit.engine.csv_log import CsvLog
 from detkit.engine.logs import RunLog
 
@@ -44,3 +46,12 @@ def test_a_run_that_begins_anew_leaves_no_old_row(tmp_path: Path) -> None:
     CsvLog(tmp_path).write(1, {"loss": 0.5})
     RunLog(tmp_path, 0, [CsvLog(tmp_path)]).close()
     assert not (tmp_path / "log.csv").exists()
+
+
+def test_a_full_disk_names_the_table(tmp_path: Path) -> None:
+    log = CsvLog(tmp_path)
+    log.write(1, {"loss": 0.5})
+    (tmp_path / "log.csv").unlink()
+    (tmp_path / "log.csv").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"log\.csv: could not be written \(No space left on device\)"):
+        log.write(2, {"loss": 0.5})

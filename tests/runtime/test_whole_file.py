@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detkit.runtime.whole_file import PARTIAL, written_whole
+from detkit.runtime.whole_file import PARTIAL, named, written_whole
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
@@ -50,3 +50,10 @@ def test_what_cannot_be_written_is_named_with_the_room_there_is(tmp_path: Path) 
             partial.write_text("new")
     (tmp_path / "file").unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file_that_grows(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    message = r"log\.jsonl: could not be written \(No space left on device\), with \d+ MB free"
+    with pytest.raises(OSError, match=message), named(path), Path("/dev/full").open("w") as full:
+        full.write("a line\n")
