@@ -23,8 +23,9 @@ class Objects:
     labels: Ints  # (M,)
     xywh: Floats  # (M, 4) left, top, width, height in px, continuous and 0-based: width and height as COCO states them
     area: Floats  # (M,) px, of the object's outline where the files state it, else of its box
-    ignore: Bools  # (M,) VOC "difficult", COCO "iscrowd"
+    ignore: Bools  # (M,) VOC "difficult", COCO "iscrowd": neither learned nor held against a detector
     truncated: Bools  # (M,) VOC "truncated": reaches beyond the image; False where the files say nothing of it
+    crowd: Bools  # (M,) those of `ignore` that are COCO's "iscrowd": a group, which any number of detections may find
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,18 +37,22 @@ class Objects:
 
     def rows(self, index: "NDArray[np.int64] | NDArray[np.bool_] | slice") -> "Objects":
         return Objects(
-            self.labels[index], self.xywh[index], self.area[index], self.ignore[index], self.truncated[index]
+            self.labels[index],
+            self.xywh[index],
+            self.area[index],
+            self.ignore[index],
+            self.truncated[index],
+            self.crowd[index],
         )
 
     @staticmethod
     def of_boxes(
         labels: Ints,
         boxes: Floats,
-        ignore: Bools | None = None,
+        difficult: Bools | None = None,
         truncated: Bools | None = None,
-        area: Floats | None = None,
     ) -> "Objects":
-        """From corners (M, 4) x1, y1, x2, y2."""
+        """From corners (M, 4) x1, y1, x2, y2; none of them is a crowd."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         sides = boxes[:, 2:] - boxes[:, :2]
         nothing = np.zeros(len(boxes), dtype=np.bool_)
@@ -55,8 +60,9 @@ class Objects:
             np.asarray(labels, dtype=np.int64),
             np.concatenate([boxes[:, :2], sides], axis=1),
             sides.prod(axis=1),
-            nothing if ignore is None else ignore,
+            nothing if difficult is None else difficult,
             nothing if truncated is None else truncated,
+            nothing,
         )
 
     @staticmethod
@@ -69,6 +75,7 @@ class Objects:
             np.concatenate([part.area for part in parts]),
             np.concatenate([part.ignore for part in parts]),
             np.concatenate([part.truncated for part in parts]),
+            np.concatenate([part.crowd for part in parts]),
         )
 
 

@@ -32,7 +32,7 @@ def random_image(rng: np.random.Generator) -> Image:
         torch.from_numpy(rng.random(len(rows))),
         torch.from_numpy(labels[rows]),
     )
-    return ObjectTable.of_boxes(labels, boxes, ignore=rng.random(len(boxes)) < 0.2), found
+    return ObjectTable.of_boxes(labels, boxes, difficult=rng.random(len(boxes)) < 0.2), found
 
 
 def joined(images: list[Image]) -> tuple[GroundTruth, dict[str, Detections]]:

@@ -33,7 +33,7 @@ def truth_of(*images: list[Object], classes: int = 2, areas: list[float] | None 
         tuple("abcdef"[:classes]),
         tuple(f"image{k}" for k in range(len(images))),
         np.full((len(images), 2), 200, dtype=np.int64),
-        Objects(labels, xywh, area, ignore, np.zeros(len(rows), dtype=np.bool_)),
+        Objects(labels, xywh, area, ignore, np.zeros(len(rows), dtype=np.bool_), ignore),
         np.array([len(image) for image in images], dtype=np.int64),
         tuple(1 + 2 * (classes - label) for label in range(classes)),
         tuple(10 * (len(images) - k) for k in range(len(images))),

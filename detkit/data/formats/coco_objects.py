@@ -79,7 +79,7 @@ class AnnotationReader:
         rows, indices, labels, crowd = keys[order].T
         boxes = boxes[order]
         return FoundObjects(
-            Objects(labels, boxes[:, :4], boxes[:, 4], crowd == 1, np.zeros(len(labels), dtype=np.bool_)),
+            Objects(labels, boxes[:, :4], boxes[:, 4], crowd == 1, np.zeros(len(labels), dtype=np.bool_), crowd == 1),
             np.bincount(rows, minlength=num_images).astype(np.int64),
             indices,
             tuple(self._kept_ids[place] for place in order.tolist()),

@@ -86,7 +86,7 @@ def with_labels(truth: GroundTruth, classes: Sequence[str], numbers: Sequence[in
     found = labels[truth.objects.labels]
     kept = found >= 0
     rest = truth.objects.rows(kept)
-    objects = Objects(found[kept], rest.xywh, rest.area, rest.ignore, rest.truncated)
+    objects = Objects(found[kept], rest.xywh, rest.area, rest.ignore, rest.truncated, rest.crowd)
     counts = np.bincount(truth.image_index[kept], minlength=len(truth)).astype(np.int64)
     return GroundTruth(
         tuple(classes), truth.image_ids, truth.sizes, objects, counts, tuple(numbers), truth.image_numbers
