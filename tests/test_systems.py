@@ -10,7 +10,8 @@ import pytest
 from detkit.commands.eval import detect_timed, open_dataset
 from detkit.commands.train import train
 from detkit.config.loading import parse_config
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.evaluation.voc import evaluate
 from detkit.predictor import load
@@ -48,7 +49,7 @@ def two_images(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     root = tmp_path_factory.mktemp("two") / voc_root.name  # a copy: others count the splits of theirs
     shutil.copytree(voc_root, root)
     (root / "ImageSets" / "Main" / "two.txt").write_text("000000\n000001\n")
-    dataset = VocDataset(root, ["two"], None)
+    dataset = open_form(Form("voc", root, ()), ["two"], None)
     path = tmp_path_factory.mktemp("proposals") / "two.sqlite"
     file = ProposalFile.create(path, "drawn")
     rng = np.random.default_rng(0)

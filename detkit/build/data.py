@@ -6,10 +6,10 @@ from typing import Literal
 
 from detkit.config.data import Folder, FolderData, ShapesData
 from detkit.config.schema import Config
-from detkit.data.formats.forms import Form, open_form, roles
+from detkit.data.formats.forms import Form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.synthetic.shapes import write_shapes
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
@@ -25,7 +25,9 @@ def build_dataset(data: FolderData | ShapesData, splits: Sequence[str]) -> Liste
         case ShapesData():
             counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
             write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
-            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
+            return open_form(
+                Form("voc", Path(data.root), ()), splits, SHAPE_CLASSES
+            )  # a small split may not show them all
 
 
 def build_training_set(data: FolderData | ShapesData) -> ListedDataset:

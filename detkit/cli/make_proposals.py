@@ -36,7 +36,8 @@ def run(arguments: Namespace) -> int:
 
     check_folder(arguments.data)
 
-    from detkit.data.formats.forms import find_form, open_form
+    from detkit.data.formats.forms import find_form
+    from detkit.data.formats.opening import open_form
     from detkit.recipes.proposals import make_split, score_recall
 
     dataset = open_form(find_form(arguments.data), [arguments.split], None)

@@ -16,11 +16,11 @@ from detkit.config.schema import Config
 from detkit.data.faults import Fault
 from detkit.data.formats.forms import Form, parse_split, roles
 from detkit.data.formats.joined import with_images
+from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints, learned_boxes
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport, fault_lines, in_order
-from detkit.data.validation.checked_split import CheckedSplit
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, measure
 from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
@@ -96,7 +96,7 @@ def frame_of(config: Config | None) -> Frame:
     return Frame(resize, rpn.sizes, rpn.ratios, cell, STRIDE, rpn.across_border)
 
 
-def score_perfect(split: CheckedSplit) -> tuple[PerfectScores, list[Fault]]:
+def score_perfect(split: ReadSplit) -> tuple[PerfectScores, list[Fault]]:
     """The scores of a detector that finds each object inside its image exactly; and why some are not found."""
     is_known: Bools = np.all(split.truth.sizes > 0, axis=1)
     known_rows = np.flatnonzero(is_known[split.truth.image_index])  # in split.truth

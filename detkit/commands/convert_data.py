@@ -13,8 +13,9 @@ import cv2
 
 from detkit.config.data import FormName
 from detkit.data.faults import OnWarning
-from detkit.data.formats.forms import WHOLE, Form, open_form, parse_split
+from detkit.data.formats.forms import WHOLE, Form, parse_split
 from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 from detkit.data.formats.writers import (
     AnnotatedImage,
     image_folder,

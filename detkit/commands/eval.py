@@ -13,9 +13,9 @@ from detkit.config.data import FolderData, FormName, ShapesData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, TestTime
 from detkit.data.dataset import DetectionDataset
-from detkit.data.formats.coco import CocoDataset
-from detkit.data.formats.forms import WHOLE, find_form, open_form, parse_split, roles
+from detkit.data.formats.forms import Form, find_form, roles
 from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 from detkit.engine.logs import read_log
 from detkit.evaluation.assessment import Assessment, MetricName, assess
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
@@ -264,17 +264,14 @@ def open_annotations(path: Path, split: str | None, form: FormName | None) -> tu
     if path.is_file():
         if split is not None or form not in (None, "coco"):
             raise ValueError(f"{path}: a file is one split, in COCO's form; leave out --split and --form")
-        dataset: ListedDataset = CocoDataset(path.parent, [path.name], None, need_images=False)
+        dataset = open_form(Form("coco", path.parent, ()), [path.name], None, need_images=False)
         return dataset, path.stem, _are_there(dataset)
     found = find_form(path, form)
     splits = roles(found).test if split is None else (split,)
     if not splits:
         raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")
-    name = "+".join(splits)
-    if found.kind == "coco" and all(parse_split(split)[1] == WHOLE for split in splits):
-        dataset = CocoDataset(path, splits, None, need_images=False)
-        return dataset, name, _are_there(dataset)
-    return open_form(found, splits, None), name, True
+    dataset = open_form(found, splits, None, need_images=False)
+    return dataset, "+".join(splits), _are_there(dataset)
 
 
 def _are_there(dataset: ListedDataset) -> bool:

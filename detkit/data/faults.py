@@ -46,11 +46,24 @@ class Fault:
         return ": ".join(part for part in (str(self.file), self.object, self.field, self.message) if part)
 
 
+def image_fault(image: Path, error: ValueError) -> Fault:
+    """The fault of an image that cannot be read, from the error that says so and starts with its path."""
+    return Fault(image, str(error).removeprefix(f"{image}: "))
+
+
+class FaultError(ValueError):
+    """A fault that training cannot live with."""
+
+    def __init__(self, fault: Fault, root: Path) -> None:
+        super().__init__(f"{fault} (detkit check-data {shlex.quote(str(root))} lists all faults)")
+        self.fault = fault
+
+
 def raise_first_error(faults: Iterable[Fault], root: Path) -> None:
-    """Raises ValueError for the first fault that training cannot live with."""
+    """Raises FaultError for the first fault that training cannot live with."""
     for fault in faults:
         if fault.severity is Severity.ERROR:
-            raise ValueError(f"{fault} (detkit check-data {shlex.quote(str(root))} lists all faults)")
+            raise FaultError(fault, root)
 
 
 def tell_warnings(faults: Iterable[Fault], root: Path, on_warning: OnWarning) -> None:

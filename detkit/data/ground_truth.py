@@ -15,6 +15,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+_MAX_DIGITS = 19  # of a number that 64 bits hold
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -120,10 +122,7 @@ def learned_boxes(truth: GroundTruth) -> tuple[Floats, Bools]:
 def numbered(
     classes: Sequence[str], image_ids: Sequence[str], sizes: Sequence[Size], parts: Sequence[Objects]
 ) -> GroundTruth:
-    """Of images whose files have no numbers: an id of digits is its number, else images are counted from 1."""
-    numbers = tuple(int(image_id) if image_id.isascii() and image_id.isdecimal() else -1 for image_id in image_ids)
-    if -1 in numbers or len(set(numbers)) < len(numbers):
-        numbers = tuple(range(1, len(image_ids) + 1))
+    """Of images whose files have no numbers."""
     return GroundTruth(
         tuple(classes),
         tuple(image_ids),
@@ -131,5 +130,17 @@ def numbered(
         Objects.joined(parts),
         np.array([len(part) for part in parts], dtype=np.int64),
         tuple(range(1, len(classes) + 1)),
-        numbers,
+        image_numbers(image_ids),
     )
+
+
+def image_numbers(image_ids: Sequence[str]) -> tuple[int, ...]:
+    """Numbers of images that have none: an id of digits is its number, else they are counted from 1."""
+    numbers = tuple(int(image_id) if _is_number(image_id) else -1 for image_id in image_ids)
+    if -1 in numbers or len(set(numbers)) < len(numbers):
+        return tuple(range(1, len(image_ids) + 1))
+    return numbers
+
+
+def _is_number(image_id: str) -> bool:
+    return image_id.isascii() and image_id.isdecimal() and len(image_id) < _MAX_DIGITS

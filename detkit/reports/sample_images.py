@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit
 from detkit.data.ground_truth import Bools, Ints, learned_boxes
 from detkit.data.io.images import ImageError, read_image, read_image_of_size
-from detkit.data.validation.checked_split import UNKNOWN_SIZE, CheckedSplit
 from detkit.data.validation.suspicious_boxes import SMALLEST, repeated_objects
 from detkit.reports.drawing import Color, Pixels, class_color, draw_boxes
 
@@ -36,7 +36,7 @@ class SampleGroup:
     images: list[SampleImage]
 
 
-def sample_groups(splits: Sequence[CheckedSplit]) -> list[SampleGroup]:
+def sample_groups(splits: Sequence[ReadSplit]) -> list[SampleGroup]:
     """Of each split up to PER_SPLIT images that show all its classes, as far as so many can; then the suspicious.
 
     Images that cannot be read are left out, and so are groups without any.
@@ -54,7 +54,7 @@ def sample_groups(splits: Sequence[CheckedSplit]) -> list[SampleGroup]:
     return [group for group in [SampleGroup("Suspicious boxes", suspicious), *groups] if group.images]
 
 
-def choose(split: CheckedSplit, count: int = PER_SPLIT) -> list[int]:
+def choose(split: ReadSplit, count: int = PER_SPLIT) -> list[int]:
     """Indices of images: those that show most classes not shown before, then evenly from the rest."""
     truth = split.truth
     holds = np.zeros((len(truth), len(truth.classes)), dtype=np.bool_)  # (N, C)
@@ -69,7 +69,7 @@ def choose(split: CheckedSplit, count: int = PER_SPLIT) -> list[int]:
     return sorted([*chosen, *rest[places].tolist()])
 
 
-def suspicious_objects(split: CheckedSplit) -> Ints:
+def suspicious_objects(split: ReadSplit) -> Ints:
     """Rows of objects that are a pixel wide or high or less, lie outside their image, or are there twice."""
     objects = split.truth.objects
     is_odd = np.zeros(len(objects), dtype=np.bool_)
@@ -79,11 +79,11 @@ def suspicious_objects(split: CheckedSplit) -> Ints:
     return np.union1d(np.flatnonzero(is_odd), repeated_objects(split.truth)[:, 0])
 
 
-def _drawn(split: CheckedSplit, images: Sequence[int], odd: Ints) -> list[SampleImage]:
+def _drawn(split: ReadSplit, images: Sequence[int], odd: Ints) -> list[SampleImage]:
     return [sample for image in images for sample in _draw(split, image, odd)]
 
 
-def _draw(split: CheckedSplit, image: int, odd: Ints) -> Iterator[SampleImage]:
+def _draw(split: ReadSplit, image: int, odd: Ints) -> Iterator[SampleImage]:
     truth, path = split.truth, split.paths[image]
     height, width = truth.sizes[image].tolist()
     try:

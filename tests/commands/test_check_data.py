@@ -8,15 +8,13 @@ import pytest
 
 from detkit.commands.check_data import frame_of, score_perfect
 from detkit.config.loading import parse_config
+from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Objects, numbered
-from detkit.data.validation.checked_split import CheckedSplit
 
 CROWDED = [[x, y, x + 4, y + 4] for x in range(0, 55, 5) for y in range(0, 50, 5)]  # 110
 
 
-def split(
-    *images: list[list[float]], labels: list[int] | None = None, ignore: list[bool] | None = None
-) -> CheckedSplit:
+def split(*images: list[list[float]], labels: list[int] | None = None, ignore: list[bool] | None = None) -> ReadSplit:
     """Images of 60 px; labels and `ignore` are of the first, else all are of class 0."""
     parts = [
         Objects.of_boxes(np.zeros(len(boxes), dtype=np.int64), np.array(boxes, dtype=np.float64).reshape(-1, 4))
@@ -30,7 +28,7 @@ def split(
     ids = [f"i{number}" for number in range(len(images))]
     truth = numbered(("a", "b", "c"), ids, [(60, 60)] * len(images), parts)
     paths = tuple(Path(f"{image_id}.jpg") for image_id in ids)
-    return CheckedSplit("train", Path("train.txt"), truth, paths, paths, lambda row: f"object {row}", "bbox", ())
+    return ReadSplit("train", Path("train.txt"), truth, paths, paths, lambda row: f"object {row}", "bbox", ())
 
 
 def test_all_can_be_found() -> None:

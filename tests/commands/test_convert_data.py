@@ -10,8 +10,9 @@ from PIL import Image
 
 from detkit.commands.convert_data import convert
 from detkit.config.data import FormName
-from detkit.data.formats.forms import Form, find_form, open_form
+from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 
 HEIGHT, WIDTH = 30, 40
 

@@ -14,7 +14,8 @@ from detkit.build.detector import build_detector, build_staged_detector
 from detkit.commands.why import explain_image, find_image, trace, write
 from detkit.config.loading import parse_config
 from detkit.data.dataset import DetectionDataset
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.ground_truth import GroundTruth
 from detkit.data.pipeline.prepare import collate
 from detkit.evaluation.diagnosis import Outcome, Step
@@ -31,7 +32,7 @@ class Drawn:
     """The rectangles, with proposals about the objects and elsewhere."""
 
     def __init__(self, root: Path) -> None:
-        self.dataset = VocDataset(root, ["train"], None)
+        self.dataset = open_form(Form("voc", root, ()), ["train"], None)
         self.classes, self.image_ids = self.dataset.classes, self.dataset.image_ids
 
     def __len__(self) -> int:

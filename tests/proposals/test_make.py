@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.proposals.make import make_proposals
 
@@ -22,7 +24,7 @@ def propose(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return boxes[: 1 + int(mean.sum()) % 2], np.array([2, 1], dtype=np.float32)[: 1 + int(mean.sum()) % 2]
 
 
-def content(file: ProposalFile, dataset: VocDataset) -> list[tuple[object, ...]]:
+def content(file: ProposalFile, dataset: ListedDataset) -> list[tuple[object, ...]]:
     rows = []
     for image_id in dataset.image_ids:
         found = file.read(image_id)
@@ -32,13 +34,13 @@ def content(file: ProposalFile, dataset: VocDataset) -> list[tuple[object, ...]]
 
 
 @pytest.fixture
-def dataset(voc_root: Path) -> VocDataset:
-    return VocDataset(voc_root, ["train"], None)
+def dataset(voc_root: Path) -> ListedDataset:
+    return open_form(Form("voc", voc_root, ()), ["train"], None)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_image_gets_its_own_proposals_in_the_order_of_the_set(
-    dataset: VocDataset, tmp_path: Path, workers: int
+    dataset: ListedDataset, tmp_path: Path, workers: int
 ) -> None:
     file = make_proposals(dataset, tmp_path / "deep" / "a.sqlite", "drawn", propose, workers)
     assert file.source == "drawn"
@@ -53,7 +55,7 @@ def test_every_image_gets_its_own_proposals_in_the_order_of_the_set(
     assert all(0 <= row[1] < 1 for row in rows)
 
 
-def test_seconds_are_those_of_the_core(dataset: VocDataset, tmp_path: Path) -> None:
+def test_seconds_are_those_of_the_core(dataset: ListedDataset, tmp_path: Path) -> None:
     def slow(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         time.sleep(0.02)  # costs the core nothing
         begun = time.process_time()
@@ -67,7 +69,7 @@ def test_seconds_are_those_of_the_core(dataset: VocDataset, tmp_path: Path) -> N
 
 
 def test_it_goes_on_where_it_was_stopped(
-    dataset: VocDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset: ListedDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = 0
 
@@ -99,7 +101,6 @@ import signal, sys, time
 import numpy as np
 from pathlib import Path
 from detkit.runtime.console import run_tool
-from detkit.data.formats.voc import VocDataset
 from detkit.proposals.make import make_proposals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts with & ignore it
@@ -108,12 +109,12 @@ def propose(image):
     time.sleep(4)
     return np.zeros((1, 4), np.float32), np.zeros(1, np.float32)
 
-dataset = VocDataset(Path(sys.argv[1]), ["train"], None)
+dataset = open_form(Form("voc", Path(sys.argv[1]), ()), ["train"], None)
 run_tool(lambda: len(make_proposals(dataset, Path(sys.argv[2]), "drawn", propose, 2).image_ids()))
 """
 
 
-def test_ctrl_c_leaves_whole_images_and_no_process(voc_root: Path, dataset: VocDataset, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_whole_images_and_no_process(voc_root: Path, dataset: ListedDataset, tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     tool = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, voc_root, path],

@@ -15,7 +15,8 @@ import yaml
 
 from detkit.commands.train import train
 from detkit.config.loading import parse_config
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.proposal_file import ProposalFile
 from detkit.engine.checkpoint import load_model
 from detkit.staged import feature_store
@@ -61,7 +62,7 @@ KILLS = [
 @pytest.fixture
 def staged(tiny: dict[str, Any], voc_root: Path, tmp_path: Path) -> dict[str, Any]:
     """A config of R-CNN in seconds; `proposals` are drawn at random."""
-    dataset = VocDataset(voc_root, ["train"], None)
+    dataset = open_form(Form("voc", voc_root, ()), ["train"], None)
     file = ProposalFile.create(tmp_path / "train.sqlite", "drawn")
     rng = np.random.default_rng(0)
     for index, image_id in enumerate(dataset.image_ids):

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from detkit.data.formats.forms import find_form
+from detkit.data.formats.read_split import ReadSplit
 from detkit.data.validation.check import check_data
-from detkit.data.validation.checked_split import CheckedSplit
 from detkit.reports.sample_images import PER_SPLIT, choose, sample_groups, suspicious_objects
 
 Box = tuple[int, int, int, int]
@@ -29,7 +29,7 @@ def add(root: Path, number: int, *objects: tuple[str, Box]) -> None:
     Image.new("RGB", (80, 60), (number, 9, 9)).save(root / "train" / f"p{number:02d}.png")
 
 
-def splits(root: Path) -> list[CheckedSplit]:
+def splits(root: Path) -> list[ReadSplit]:
     return list(check_data(find_form(root), (), None).splits.values())
 
 

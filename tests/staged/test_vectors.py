@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from detkit.backbones.backbone import imagenet_rgb
 from detkit.backbones.multi_scale import MultiScale
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
 from detkit.ops.pooling import PyramidLevels, PyramidPool, RegionPool, WarpedCrop
@@ -28,7 +29,7 @@ ALL = slice(None)
 @pytest.fixture(scope="module")
 def dataset(voc_root: Path, tmp_path_factory: pytest.TempPathFactory) -> WithProposals:
     """Wide and tall images with 12 proposals each; the last, which has no object, without any."""
-    images = VocDataset(voc_root, ["train"], None)
+    images = open_form(Form("voc", voc_root, ()), ["train"], None)
     file = ProposalFile.create(tmp_path_factory.mktemp("proposals") / "a.sqlite", "drawn")
     rng = np.random.default_rng(0)
     for index, image_id in enumerate(images.image_ids):

@@ -1,104 +1,85 @@
-"""Data sets of COCO: an annotation file a split, and a folder with its images. coco_file.py reads the file.
+"""Splits in the form of COCO: an annotation file a split, and a folder with its images. coco_file.py reads the file.
 
-The files are not trusted. A split is read in full when the data set is made, so that a fault shows in the first
-seconds. Every fault is a value: the data set raises the first that is an error, the checker (check.py) lists them all.
+The files are not trusted: all that is wrong is a Fault.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
 import numpy as np
 
-from detkit.data.faults import (
-    CLIPPED,
-    LISTED_TWICE,
-    DatasetMissing,
-    Fault,
-    OnWarning,
-    Severity,
-    log_warning,
-    raise_first_error,
-    tell_warnings,
-)
-from detkit.data.formats.class_names import checked_classes, unknown_name
+from detkit.data.faults import CLIPPED, DatasetMissing, Fault, Severity
 from detkit.data.formats.coco_file import CocoFile, CocoImage, is_coco_file, read_coco_file
-from detkit.data.formats.joined import category_numbers, new_labels, stacked, with_images, with_labels
-from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
+from detkit.data.formats.split_names import role_of
+from detkit.data.formats.units import Corners, units_fault
 from detkit.data.ground_truth import GroundTruth
 from detkit.data.io.images import ImageError, image_size
 from detkit.structures import Size
 
-_FILES = ("annotations/instances_{}.json", "annotations/{}.json", "{}/_annotations.coco.json", "{}.json")
+ALONE = "_annotations.coco.json"  # the file of a split beside its images, as Roboflow writes it
+_FILES = ("annotations/instances_{}.json", "annotations/{}.json", f"{{}}/{ALONE}", "{}.json")
 _IMAGES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # COCO's files without objects
+_MOST_FILES = 20  # JSON files in a folder that may be annotations of whole splits
 _ROUNDING = 0.011  # px: COCO states left and width with two decimals, whose sum may pass the border by that
 
 NO_AREA = "boxes have no area and are not learned from"
 OUTSIDE = "boxes lie outside their image and are not learned from"
 NO_SIZE = "images have no stated size; that of the image is used"
-
-
-@dataclass(frozen=True, eq=False)
-class CocoSplit:
-    """What a split holds without error, under the categories of its own file, and all its faults."""
-
-    file: Path
-    ground_truth: GroundTruth  # the size of an image is (0, 0) where nothing tells it, which is among the faults
-    paths: tuple[Path, ...]  # of each image, there or not
-    faults: tuple[Fault, ...]
-
-
-class CocoDataset(ListedDataset):
-    """A DetectionDataset of one or more splits, such as ["train2017"] or ["annotations/mine.json"].
-
-    Without `classes` they are all categories, by ascending id. The id of an image is COCO's number as text.
-    Raises DatasetMissing, and ValueError for the first fault that is an error; each kind of warning is told once, with
-    its number and the first example. Scoring needs no images: without `need_images` they may be missing.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        splits: Sequence[str],
-        classes: Sequence[str] | None,
-        on_warning: OnWarning = log_warning,
-        need_images: bool = True,
-    ) -> None:
-        faults: list[Fault] = []
-        found = []
-        for split in splits:
-            found.append(scan_coco(root, split, classes, need_images))
-            raise_first_error(found[-1].faults, root)
-            faults += found[-1].faults
-        raise_first_error(_differing_categories(found), root)
-        known = {name: number for split in found for name, number in _categories(split)}
-        names = tuple(sorted(known, key=lambda name: known[name])) if classes is None else checked_classes(classes)
-        if not any(len(split.ground_truth) for split in found):
-            raise ValueError(f"{root}: the splits {list(splits)} list no images; name a split that does")
-        if not names:
-            raise ValueError(f"{root}: the splits {list(splits)} have no categories, so no classes; name the classes")
-        truth, paths, merge_faults = _merged(found, names, category_numbers(names, known))
-        raise_first_error(merge_faults, root)
-        tell_warnings(faults + merge_faults, root, on_warning)
-        super().__init__(truth, paths)
+NOT_READ = "files are named as those of a split and are not read"
+FOREIGN = "files have names of images with folders that are not there"
 
 
 def find_coco_splits(root: Path) -> tuple[str, ...]:
-    """The names of the instances files below a folder, sorted; each other JSON file there is looked into, once."""
-    names = set()
-    for path in sorted(
-        [*root.glob("annotations/*.json"), *root.glob("*/_annotations.coco.json"), *root.glob("*.json")]
-    ):
-        is_official = path.parent.name == "annotations" and path.name.startswith("instances_")
-        if is_official or (not path.name.startswith(_OTHER_TASKS) and is_coco_file(path)):
-            names.add(_name(path))
-    return tuple(sorted(names))
+    """The names of the instances files below a folder, sorted; each JSON file that may be one is looked into, once."""
+    return tuple(sorted(_find_files(root)))
 
 
-def _name(file: Path) -> str:
-    return file.parent.name if file.name == "_annotations.coco.json" else file.stem.removeprefix("instances_")
+def _find_files(root: Path) -> dict[str, Path]:
+    """The annotation file of each split. Where two would have one name, the second goes by its path."""
+    files: dict[str, Path] = {}
+    for path in _candidates(root):
+        if _is_official(path) or (not path.name.startswith(_OTHER_TASKS) and is_coco_file(path)):
+            name = _name(root, path)
+            files[path.relative_to(root).as_posix() if name in files else name] = path
+    return files
+
+
+def _candidates(root: Path) -> Iterator[Path]:
+    """JSON files that may be annotations: in annotations/, at the root, or the only few of a folder of a split."""
+    yield from sorted(root.glob("annotations/*.json"))
+    for folder in sorted(path for path in root.glob("*/") if path.name != "annotations"):
+        inner = list(islice(folder.glob("*.json"), _MOST_FILES + 1))
+        if len(inner) <= _MOST_FILES:  # more are a file an image, of another form
+            yield from sorted(inner)
+        elif (folder / ALONE).is_file():
+            yield folder / ALONE
+    outer = sorted(islice(root.glob("*.json"), _MOST_FILES + 1))
+    yield from outer if len(outer) <= _MOST_FILES else []
+
+
+def _is_official(path: Path) -> bool:
+    """Named as COCO's own files or Roboflow's: read even where it is broken, so that this is told."""
+    return path.name == ALONE or (path.parent.name == "annotations" and path.name.startswith("instances_"))
+
+
+def _name(root: Path, file: Path) -> str:
+    if file.parent in (root, root / "annotations") or file.parent.name == "annotations":
+        return file.stem.removeprefix("instances_")
+    return file.parent.name
+
+
+def coco_layout_faults(root: Path) -> Iterator[Fault]:
+    """Warnings of files that are named as those of splits and are not read."""
+    used = set(_find_files(root).values())
+    for path in _candidates(root):
+        if path not in used and role_of(path.stem) and not path.name.startswith(_OTHER_TASKS):
+            message = "has no lists of images, annotations with boxes and categories, so it is not read; mend it"
+            yield Fault(path, message, Severity.WARNING, summary=NOT_READ)
 
 
 def coco_annotation_file(root: Path, split: str) -> Path:
@@ -107,32 +88,67 @@ def coco_annotation_file(root: Path, split: str) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    there = ", ".join(find_coco_splits(root)) if root.is_dir() else ""
+    files = _find_files(root) if root.is_dir() else {}
+    if split in files:
+        return files[split]
+    there = ", ".join(sorted(files))
     raise DatasetMissing(f"{tried[0]} is missing, needed for split {split!r}; splits below {root}: {there or 'none'}")
 
 
-def coco_image_folders(root: Path, file: Path) -> tuple[Path, ...]:
-    """Where the images of an annotation file may lie, the likeliest first: beside the file, or below the root."""
+@dataclass(frozen=True)
+class CocoImages:
+    """Where the images of an annotation file are."""
+
+    folder: Path  # the likeliest where none of them is there
+    there: frozenset[str]  # the names that are
+    tried: tuple[Path, ...]
+    dropped: int = 0  # leading folders of the names that are not below `folder`
+    faults: tuple[Fault, ...] = ()
+
+    def path_of(self, name: str) -> Path:
+        return self.folder / _without_folders(name, self.dropped)
+
+
+def find_coco_images(root: Path, file: Path, names: Sequence[str]) -> CocoImages:
+    """The folder that has the most of the images: beside the file, or below the root.
+
+    Where no folder has any, names without their first folders are looked for: those may be of another machine. Each
+    folder is listed once, which is quicker than asking for each of 100,000 files.
+    """
+    folders = _image_folders(root, file)
+    best = CocoImages(folders[0] if folders else file.parent, frozenset(), folders)
+    for dropped in range(1 + max((name.count("/") for name in names), default=0)):
+        for folder in folders:
+            wanted = {_without_folders(name, dropped): name for name in names}
+            if len(wanted) < len(set(names)):
+                break  # names that differ would be one
+            subfolders = {name.rpartition("/")[0] for name in wanted}
+            there = frozenset(wanted[name] for name in _names_below(folder, subfolders).intersection(wanted))
+            if len(there) > len(best.there):
+                best = CocoImages(folder, there, folders, dropped)
+            if len(there) == len(wanted):
+                break
+        if best.there:
+            break
+    if best.dropped:
+        first = next(name for name in names if name in best.there)
+        message = f"{first!r} is not there, {best.path_of(first)} is taken for it"
+        best = replace(best, faults=(Fault(file, message, Severity.WARNING, field="file_name", summary=FOREIGN),))
+    return best
+
+
+def _image_folders(root: Path, file: Path) -> tuple[Path, ...]:
     bases = dict.fromkeys([root, file.parent.parent if file.parent.name == "annotations" else file.parent])
-    beside = [file.parent] if file.name == "_annotations.coco.json" else []
-    places = [*beside, *(base / pattern.format(_name(file)) for base in bases for pattern in _IMAGES)]
+    name = _name(root, file)
+    beside = [file.parent] if file.name == ALONE else []
+    places = [*beside, *(base / pattern.format(name) for base in bases for pattern in _IMAGES)]
     return tuple(dict.fromkeys(place for place in places if place.is_dir()))
 
 
-def coco_image_folder(root: Path, file: Path, names: Sequence[str]) -> tuple[Path | None, set[str]]:
-    """The folder that has the most of the images, None if none has any; and which of the names are there.
-
-    Each folder is listed once, which is quicker than asking for each of 100,000 files.
-    """
-    best: Path | None = None
-    most: set[str] = set()
-    for folder in coco_image_folders(root, file):
-        there = _names_below(folder, {name.rpartition("/")[0] for name in names}).intersection(names)
-        if len(there) > len(most):
-            best, most = folder, there
-        if len(most) == len(set(names)):
-            break
-    return best, most
+def _without_folders(name: str, count: int) -> str:
+    """Without the first `count` folders, or all of them."""
+    parts = name.split("/")
+    return "/".join(parts[min(count, len(parts) - 1) :])
 
 
 def _names_below(folder: Path, subfolders: Iterable[str]) -> set[str]:
@@ -143,21 +159,21 @@ def _names_below(folder: Path, subfolders: Iterable[str]) -> set[str]:
     return names
 
 
-def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need_images: bool = True) -> CocoSplit:
-    """Read a split whatever is wrong with it. Raises DatasetMissing where the split is not there.
+def read_coco_split(root: Path, split: str, need_images: bool = True) -> ReadSplit:
+    """Read a split whatever is wrong with it. Raises DatasetMissing where it is not there.
 
-    With `classes`, objects of other categories are among the faults.
+    The id of an image is COCO's number as text; classes are in the order of their numbers. Scoring needs no images:
+    without `need_images` they may be missing.
     """
     path = coco_annotation_file(root, split)
     file = read_coco_file(path)
     faults = list(file.faults)
-    if classes is not None:
-        faults += _unknown_categories(file, classes)
-    folder, there = coco_image_folder(root, path, [image.file_name for image in file.images])
+    names = [image.file_name for image in file.images]
+    found = find_coco_images(root, path, names)
     if need_images:
-        faults += _missing_images(root, file, folder, there)
-    folder = folder or path.parent
-    sizes = [_size(image, folder, image.file_name in there, path, faults) for image in file.images]
+        faults += _missing_images(root, file, found)
+        faults += found.faults
+    sizes = [_size(image, found, path, faults) for image in file.images]
     truth = GroundTruth(
         tuple(category.name for category in file.categories),
         tuple(str(image.number) for image in file.images),
@@ -167,48 +183,58 @@ def scan_coco(root: Path, split: str, classes: Sequence[str] | None = None, need
         tuple(category.number for category in file.categories),
         tuple(image.number for image in file.images),
     )
-    faults += _suspicious_boxes(file, truth)
-    return CocoSplit(path, truth, tuple(folder / image.file_name for image in file.images), tuple(faults))
+    wrong_units = units_fault(path, "bbox", _stated(truth), are_sizes=True)
+    faults += _suspicious_boxes(file, truth) if wrong_units is None else [wrong_units]
+    return with_any_image(
+        ReadSplit(
+            split,
+            path,
+            truth,
+            tuple(found.path_of(name) for name in names),
+            (path,) * len(truth),
+            file.place,
+            "bbox",
+            "category_id",
+            tuple(faults),
+        )
+    )
 
 
-def _unknown_categories(file: CocoFile, classes: Sequence[str]) -> Iterator[Fault]:
-    """One fault a category, at its first object."""
-    labels, rows = np.unique(file.objects.labels, return_index=True)
-    for label, row in zip(labels.tolist(), rows.tolist()):
-        name = file.categories[label].name
-        if name not in classes:
-            yield Fault(file.path, unknown_name(name, classes), Severity.ERROR, file.place(row), "category_id")
+def _stated(truth: GroundTruth) -> Iterator[tuple[list[Corners], Size]]:
+    boxes = truth.objects.xywh.tolist()
+    for (height, width), start, count in zip(truth.sizes.tolist(), truth.starts.tolist(), truth.counts.tolist()):
+        yield [(x, y, w, h) for x, y, w, h in boxes[start : start + count]], (height, width)
 
 
-def _missing_images(root: Path, file: CocoFile, folder: Path | None, there: set[str]) -> Iterator[Fault]:
-    if folder is None and file.images:
+def _missing_images(root: Path, file: CocoFile, found: CocoImages) -> Iterator[Fault]:
+    if not found.there and file.images:
         first = short_repr(file.images[0].file_name)
-        tried = ", ".join(map(str, coco_image_folders(root, file.path)))
+        tried = ", ".join(map(str, found.tried))
         yield Fault(
             file.path, f"none of its {len(file.images):,} images, such as {first}, is in {tried}; put them there"
         )
         return
     for image in file.images:
-        if image.file_name not in there:
-            message = f"{folder}/{image.file_name} is missing; add it or remove the image"
+        if image.file_name not in found.there:
+            message = f"{found.path_of(image.file_name)} is missing; add it or remove the image"
             yield Fault(file.path, message, Severity.ERROR, f"image id {image.number}", "file_name")
 
 
-def _size(image: CocoImage, folder: Path, is_there: bool, path: Path, faults: list[Fault]) -> Size:
+def _size(image: CocoImage, found: CocoImages, path: Path, faults: list[Fault]) -> Size:
     """As stated, else from the header of the image."""
     if image.size is not None:
         return image.size
     place, message = f"image id {image.number}", "are not two positive whole numbers"
-    if not is_there:
+    if image.file_name not in found.there:
         faults.append(
             Fault(path, f"{message}, and there is no image; give them", Severity.ERROR, place, "height, width")
         )
-        return 0, 0
+        return UNKNOWN_SIZE
     try:
-        size = image_size(folder / image.file_name)
+        size = image_size(found.path_of(image.file_name))
     except ImageError as error:
         faults.append(Fault(path, f"{message}, and {error}", Severity.ERROR, place, "height, width"))
-        return 0, 0
+        return UNKNOWN_SIZE
     faults.append(Fault(path, message, Severity.WARNING, place, "height, width", NO_SIZE))
     return size
 
@@ -232,64 +258,3 @@ def _suspicious_boxes(file: CocoFile, truth: GroundTruth) -> Iterator[Fault]:
             what, summary = f"reaches beyond {image}", CLIPPED
         message = f"[{x:g}, {y:g}, {width:g}, {height:g}] {what}"
         yield Fault(file.path, message, Severity.WARNING, file.place(row), "bbox", summary)
-
-
-def _categories(split: CocoSplit) -> Iterator[tuple[str, int]]:
-    return zip(split.ground_truth.classes, split.ground_truth.category_numbers, strict=True)
-
-
-def _differing_categories(splits: Sequence[CocoSplit]) -> Iterator[Fault]:
-    """Splits whose files disagree on the id of a name, or on the name of an id."""
-    number_of: dict[str, int] = {}
-    name_of: dict[int, str] = {}
-    for split in splits:
-        for name, number in _categories(split):
-            if number_of.setdefault(name, number) != number or name_of.setdefault(number, name) != name:
-                message = (
-                    f"{name!r} has id {number}, in an earlier split it or that id is another; use equal categories"
-                )
-                yield Fault(split.file, message, field="categories")
-
-
-def _merged(
-    splits: Sequence[CocoSplit], classes: Sequence[str], numbers: Sequence[int]
-) -> tuple[GroundTruth, list[Path], list[Fault]]:
-    """The images of all splits; one that several have, with the same objects, is there once."""
-    truths: list[GroundTruth] = []
-    paths: list[Path] = []
-    faults: list[Fault] = []
-    first_of: dict[int, tuple[CocoSplit, Path, bytes]] = {}  # by number, with the objects
-    for split in splits:
-        truth = with_labels(split.ground_truth, classes, numbers, new_labels(split.ground_truth.classes, classes))
-        keep = np.ones(len(truth), dtype=np.bool_)
-        rows = zip(truth.image_numbers, split.paths, _contents(truth), strict=True)
-        for index, (number, path, content) in enumerate(rows):
-            first, first_path, first_content = first_of.setdefault(number, (split, path, content))
-            if first is split:
-                continue
-            keep[index] = False
-            place = f"image id {number}"
-            if not _is_same(first_path, path):
-                message = f"is {path}, in {first.file} it is {first_path}; ids must differ between splits, change one"
-                faults.append(Fault(split.file, message, object=place))
-            elif content != first_content:
-                message = f"has other objects than in {first.file}; keep one of the two"
-                faults.append(Fault(split.file, message, object=place))
-            else:
-                message = f"is also in {first.file}"
-                faults.append(Fault(split.file, message, Severity.WARNING, place, summary=LISTED_TWICE))
-        truths.append(with_images(truth, keep))
-        paths += [path for path, kept in zip(split.paths, keep.tolist(), strict=True) if kept]
-    return stacked(truths), paths, faults
-
-
-def _contents(truth: GroundTruth) -> Iterator[bytes]:
-    """All that is stated of the objects of each image."""
-    objects = truth.objects
-    table = np.column_stack([objects.labels, objects.xywh, objects.area, objects.ignore])  # (M, 7) float64
-    for end, count in zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True):
-        yield table[end - count : end].tobytes()
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    return first == second or (first.exists() and second.exists() and first.samefile(second))

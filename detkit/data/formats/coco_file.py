@@ -15,7 +15,7 @@ import numpy as np
 
 from detkit.data.faults import LISTED_TWICE, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
-from detkit.data.formats.coco_objects import NOWHERE, Annotation, AnnotationReader, is_number, place_of
+from detkit.data.formats.coco_objects import NOWHERE, Annotation, AnnotationReader, is_number, not_whole, place_of
 from detkit.data.ground_truth import Ints, Objects
 from detkit.data.io.files import read_bytes
 from detkit.structures import Size
@@ -189,25 +189,30 @@ def _read_images(path: Path, entries: list[_Image], faults: list[Fault]) -> tupl
 
 
 def _numbered(path: Path, kind: str, entries: list[_Listed], faults: list[Fault]) -> list[tuple[int, _Listed, int]]:
-    """Index, entry and id of those whose id is a number."""
-    found = []
+    """Index, entry and id of those whose id is a number; one fault for all others."""
+    found, wrong = [], []
     for index, entry in enumerate(entries):
         if is_number(entry.id):
             found.append((index, entry, entry.id))
         else:
-            message = f"is {short_repr(entry.id)}, expected a whole number"
-            faults.append(Fault(path, message, Severity.ERROR, f"{kind} {index}", "id"))
+            wrong.append((index, entry.id))
+    if wrong:
+        index, value = wrong[0]
+        faults.append(Fault(path, not_whole(value, len(wrong)), Severity.ERROR, f"{kind} {index}", "id"))
     return found
 
 
 def _file_name(value: object) -> tuple[str, str | None]:
-    """The name without "./", and what is wrong with it: it must lead to a place below the folder of the images."""
-    if not isinstance(value, str) or not value.strip("./ "):
-        return "", f"is {short_repr(value)}, expected the name of an image"
-    name = PurePosixPath(value)
-    if name.is_absolute() or ".." in name.parts or set(value) & set("\\\0"):
-        return "", f"{short_repr(value)} leads out of the folder of the images or has a \\; write folder/name.jpg"
-    return str(name), None
+    """The name below the folder of the images, and what is wrong with it.
+
+    Tools write folders with \\, and places on the machine they ran on: what leads out of the folder is left away.
+    """
+    if isinstance(value, str) and "\0" not in value:
+        parts = PurePosixPath(value.replace("\\", "/")).parts
+        name = "/".join(part for part in parts if part not in ("/", "//", "..") and not part.endswith(":"))
+        if name.strip(". "):
+            return name, None
+    return "", f"is {short_repr(value)}, expected the name of an image"
 
 
 def _size(entry: _Image) -> Size | None:

@@ -1,5 +1,6 @@
 """The annotations of a COCO file to a table of objects. They are not trusted: all that is wrong becomes a Fault."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class AnnotationReader:
         self._names = tuple(name for _, name in categories)
         self._label_of = {number: label for label, (number, _) in enumerate(categories)}
         self._ids: set[int] = set()
+        self._not_whole: dict[str, list[tuple[int, Annotation]]] = defaultdict(list)  # by the field that is no number
         self._keys: list[tuple[int, int, int, bool]] = []  # row of the image, index, label, crowd
         self._kept_ids: list[int | None] = []
         self._boxes: list[list[float]] = []  # x, y, width, height, area
@@ -73,6 +75,10 @@ class AnnotationReader:
             self._boxes.append([*box, area])
 
     def found(self, num_images: int) -> FoundObjects:
+        """All that was read; ids that are no numbers, such as texts, are told of once for the file."""
+        for name, wrong in self._not_whole.items():
+            index, entry = wrong[0]
+            self._error(index, entry, name, not_whole(getattr(entry, name), len(wrong)))
         keys = np.array(self._keys, dtype=np.int64).reshape(-1, 4)
         boxes = np.array(self._boxes, dtype=np.float64).reshape(-1, 5)
         order = np.argsort(keys[:, 0], kind="stable")
@@ -88,6 +94,9 @@ class AnnotationReader:
     def _known(self, index: int, entry: Annotation, field: str, value: object, known: dict[int, int]) -> int | None:
         if type(value) is int and value in known:
             return known[value]
+        if not is_number(value):
+            self._not_whole[field].append((index, entry))
+            return None
         self._error(index, entry, field, f"is {short_repr(value)}, which is not in the file's list; mend either")
         return None
 
@@ -130,6 +139,12 @@ class AnnotationReader:
 def place_of(index: int, number: int | None, name: str | None) -> str:
     parts = ([] if number is None else [f"id {number}"]) + ([] if name is None else [name])
     return f"annotation {index} ({', '.join(parts)})" if parts else f"annotation {index}"
+
+
+def not_whole(value: object, count: int) -> str:
+    """What is said of ids that are no whole numbers, of which `value` is the first."""
+    more = f", and {count - 1:,} more are no whole numbers" if count > 1 else ", expected a whole number"
+    return f"is {short_repr(value)}{more}; write ids as numbers like 17"
 
 
 def is_number(value: object) -> bool:

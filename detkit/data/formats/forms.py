@@ -4,35 +4,30 @@ A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has 
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from detkit.config.data import FormName
-from detkit.data.faults import DatasetMissing, OnWarning, check_folder, log_warning
-from detkit.data.formats.coco import CocoDataset, coco_annotation_file, find_coco_splits
-from detkit.data.formats.joined import with_images
-from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.voc import VocDataset, find_splits
-from detkit.data.formats.yolo import YoloDataset
-from detkit.data.formats.yolo_layout import find_yolo_splits
-
-Role = Literal["train", "val", "trainval", "test", ""]  # trainval: the union of train and val
+from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
+from detkit.data.formats.coco import coco_annotation_file, coco_layout_faults, find_coco_splits
+from detkit.data.formats.listing import iterate_images
+from detkit.data.formats.split_names import role_of
+from detkit.data.formats.voc import find_splits
+from detkit.data.formats.yolo_layout import find_yolo_splits, yolo_layout_faults
 
 TRAIN_PERCENT = 80  # of a set that comes without division
+UNDIVIDED = "all"  # the split of a set that has none
+UNREAD = "folders are named as those of a split, have images, and are in no split"
 
 _FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
 _LOOKED_FOR = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
     "coco": "annotations/instances_*.json, SPLIT/_annotations.coco.json (coco)",
-    "yolo": "data.yaml with names and train, or images/ and labels/ (yolo)",
+    "yolo": "data.yaml with names and train, obj.data, or images/ and labels/ (yolo)",
 }
 _PART = re.compile(r"(?P<name>.+)\[(?:(?P<low>\d{1,3})%)?:(?:(?P<high>\d{1,3})%)?\]")
-_VAL_WORDS = frozenset({"val", "valid", "validation", "dev", "minival"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +37,7 @@ class Form:
     kind: FormName
     root: Path
     splits: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()  # of what is named as a split and is not read
 
     def describe(self) -> str:
         """One line, such as "data/mine: COCO form, splits train (instances_train.json), val (instances_val.json)"."""
@@ -92,31 +88,27 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
         raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
-    return found[0]
+    form = found[0]
+    return replace(form, faults=(*_layout_faults(form), *_unread_folders(form)))
 
 
-def open_form(
-    form: Form, splits: Sequence[str], classes: Sequence[str] | None, on_warning: OnWarning = log_warning
-) -> ListedDataset:
-    """The images of splits, of which some may be parts. Without `classes`, they are those of the whole splits.
+def _layout_faults(form: Form) -> Iterator[Fault]:
+    match form.kind:
+        case "yolo":
+            yield from yolo_layout_faults(form.root)
+        case "coco":
+            yield from coco_layout_faults(form.root)
 
-    Raises what opening the form raises, and ValueError for a part without images.
-    """
-    named = [parse_split(split) for split in splits]
-    union = _open(form, tuple(dict.fromkeys(name for name, _ in named)), classes, on_warning)
-    parts = {part for _, part in named}
-    if parts == {WHOLE}:
-        return union
-    kept: set[str] = set()
-    for part in parts:
-        names = tuple(dict.fromkeys(name for name, its_part in named if its_part == part))
-        members = union if len(parts) == 1 else _open(form, names, union.classes, lambda warning: None)
-        kept.update(image_id for image_id in members.image_ids if image_id in part)
-    if not kept:
-        raise ValueError(f"{form.root}: {list(splits)} has none of {len(union)} images; name another part")
-    keep = np.array([image_id in kept for image_id in union.image_ids], dtype=np.bool_)
-    paths = [path for path, is_kept in zip(union.paths, keep.tolist(), strict=True) if is_kept]
-    return ListedDataset(with_images(union.ground_truth(), keep), paths)
+
+def _unread_folders(form: Form) -> Iterator[Fault]:
+    """Warnings of folders that are named for a use, have images, and are no split's."""
+    names = {word for split in form.splits for word in split.split("/")}
+    told = {str(fault.file.parent if fault.file.is_file() else fault.file) for fault in form.faults}
+    for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
+        is_used = folder.name in names or str(folder) in told or UNDIVIDED in names
+        if role_of(folder.name) and not is_used and any(iterate_images(folder)):
+            message = "has images, but nothing there says what is in them; add annotations or remove it"
+            yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
 
 
 def parse_split(split: str) -> tuple[str, SplitPart]:
@@ -159,28 +151,5 @@ def _divided(splits: Sequence[str]) -> Roles:
     return Roles(train, (), tuple(f"{split}[{TRAIN_PERCENT}%:]" for split in splits))
 
 
-def role_of(split: str) -> Role:
-    """What a split is for, by the words in its name."""
-    words = set(re.findall("[a-z]+", split.rpartition("/")[2].lower()))
-    has_val = bool(words & _VAL_WORDS)
-    if any(word.startswith("test") for word in words):
-        return "test"
-    if "trainval" in words or ("train" in words and has_val):
-        return "trainval"
-    if any(word.startswith("train") for word in words):
-        return "train"
-    return "val" if has_val else ""
-
-
 def _folder(split: str) -> str:
     return split.rpartition("/")[0]
-
-
-def _open(form: Form, splits: Sequence[str], classes: Sequence[str] | None, on_warning: OnWarning) -> ListedDataset:
-    match form.kind:
-        case "voc":
-            return VocDataset(form.root, splits, classes, on_warning)
-        case "coco":
-            return CocoDataset(form.root, splits, classes, on_warning)
-        case "yolo":
-            return YoloDataset(form.root, splits, classes, on_warning)

@@ -1,11 +1,10 @@
-"""The images of a data set as lists: found in folders, known by an id, merged over the splits of a union."""
+"""The images of a data set as lists: found in folders, and known by an id."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from detkit.data.faults import LISTED_TWICE, Fault, Severity
 from detkit.data.io.images import SUFFIXES
 
 
@@ -18,9 +17,6 @@ class ListedImage:
     annotation: Path  # YOLO: may not be there, which means no objects
 
 
-ListSplit = Callable[[str], tuple[list[ListedImage], list[Fault]]]  # of one split, by its name
-
-
 def list_images(folder: Path, below: bool = True) -> list[Path]:
     """The images in a folder (and `below` it) in the order of their paths, without hidden ones."""
     return sorted(iterate_images(folder, below))
@@ -28,40 +24,33 @@ def list_images(folder: Path, below: bool = True) -> list[Path]:
 
 def iterate_images(folder: Path, below: bool = True) -> Iterator[Path]:
     """As list_images, in no order, so that the first is there at once."""
+    yield from iterate_files(folder, SUFFIXES, below)
+
+
+def iterate_files(folder: Path, suffixes: frozenset[str], below: bool = True) -> Iterator[Path]:
+    """The files in a folder (and `below` it) that end with one of `suffixes` in either case, without hidden ones.
+
+    Links to folders are followed, each folder once: a link to a folder above it would lead round for ever.
+    """
+    seen: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, followlinks=below):
         folders[:] = sorted(name for name in folders if below and not name.startswith("."))
+        if below:
+            info = Path(parent).stat()
+            if (info.st_dev, info.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((info.st_dev, info.st_ino))
         for name in files:
-            if not name.startswith(".") and PurePath(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and PurePath(name).suffix.lower() in suffixes:
                 yield Path(parent) / name
 
 
 def image_id_of(path: PurePath) -> str:
     """The id of the image at `path` below the folder of its split: one word, since result files hold one a line."""
-    text = path.with_suffix("").as_posix()
+    return one_word(path.with_suffix("").as_posix())
+
+
+def one_word(text: str) -> str:
+    """With _ for white space, slashes and what cannot be printed."""
     return "".join(sign if sign.isprintable() and not sign.isspace() and sign not in "/\\" else "_" for sign in text)
-
-
-def merge_splits(root: Path, splits: Sequence[str], list_split: ListSplit) -> tuple[list[ListedImage], list[Fault]]:
-    """The images of all `splits`, each once, and what is wrong. Raises ValueError where they list none."""
-    images: dict[str, ListedImage] = {}
-    faults = []
-    for split in splits:
-        found, split_faults = list_split(split)
-        faults += split_faults
-        for image in found:
-            first = images.setdefault(image.image_id, image)
-            if first is image:
-                continue
-            if first.image.samefile(image.image) and _same_file(first.annotation, image.annotation):
-                message = f"is in {split!r} and in an earlier one of the splits"
-                faults.append(Fault(image.image, message, Severity.WARNING, summary=LISTED_TWICE))
-            else:
-                message = f"has the id of {first.image}; ids must differ between the splits of a union, rename one"
-                faults.append(Fault(image.image, message))
-    if not images and not any(fault.severity is Severity.ERROR for fault in faults):
-        raise ValueError(f"{root}: the splits {list(splits)} list no images; name a split that does")
-    return list(images.values()), faults
-
-
-def _same_file(first: Path, second: Path) -> bool:
-    return first == second or (first.exists() and second.exists() and first.samefile(second))

@@ -13,13 +13,13 @@ import numpy as np
 from detkit.data.faults import CLIPPED, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import ListedImage
+from detkit.data.formats.units import Corners, units_fault
 from detkit.data.ground_truth import GroundTruth, Ints, Objects, numbered
 from detkit.data.io.images import ImageError, read_header
 from detkit.structures import Size
 
 UNKNOWN_SIZE: Size = (0, 0)
 NO_AREA = "boxes have no area and are left out"
-Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class ReadSplit:
     annotations: tuple[Path, ...]  # of each image, the file that states its objects
     name_object: Callable[[int], str]  # how faults name object `row` of truth
     box_field: str  # how the form calls a box
+    class_field: str  # and a class
     faults: tuple[Fault, ...]
 
     @cached_property
@@ -42,9 +43,12 @@ class ReadSplit:
 
     def object_fault(self, row: int, message: str, summary: str) -> Fault:
         """A warning about the box of object `row`."""
-        image = int(np.searchsorted(self.ends, row, side="right"))
-        name = self.name_object(row)
-        return Fault(self.annotations[image], message, Severity.WARNING, name, self.box_field, summary)
+        place, name = self.annotation_of(row), self.name_object(row)
+        return Fault(place, message, Severity.WARNING, name, self.box_field, summary)
+
+    def annotation_of(self, row: int) -> Path:
+        """The file that states object `row`."""
+        return self.annotations[int(np.searchsorted(self.ends, row, side="right"))]
 
 
 @dataclass
@@ -64,6 +68,7 @@ class ObjectList:
     truncated: list[bool] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
     places: list[str] = field(default_factory=list)  # how faults name each
+    stated: list[Corners] = field(default_factory=list)  # of all objects, right or wrong
 
     def add(
         self,
@@ -76,6 +81,7 @@ class ObjectList:
     ) -> None:
         """Take an object with its box in px, 0-based, x1 <= x2: clipped to its image; a fault takes its place if it
         has a name that no class may have, lies outside of the image, or has no area."""
+        self.stated.append(corners)
         fault = fault_of_name(name)
         if fault is not None:
             self.error(place, "class", f"{name[:40]!r} {fault}")
@@ -147,8 +153,13 @@ def split_of_lists(
     classes: Sequence[str] | None,
     faults: Sequence[Fault],
     box_field: str,
+    class_field: str = "class",
 ) -> ReadSplit:
     """The split of images whose objects were read into lists. Without `classes` they are the sorted names they have."""
+    wrong_units = units_fault(file, box_field, [(found.stated, found.size) for _, found in images])
+    told = [fault for _, found in images for fault in found.faults]
+    if wrong_units is not None:
+        told = [wrong_units, *(fault for fault in told if fault.field != box_field)]
     names = tuple(sorted({name for _, found in images for name in found.names})) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
     places = [place for _, found in images for place in found.places]
@@ -166,7 +177,8 @@ def split_of_lists(
             tuple(image.annotation for image, _ in images),
             places.__getitem__,
             box_field,
-            (*faults, *(fault for _, found in images for fault in found.faults)),
+            class_field,
+            (*faults, *told),
         )
     )
 

@@ -1,79 +1,108 @@
-"""Data sets in the PASCAL VOC folder shape: Annotations/ID.xml, JPEGImages/ID.jpg, ImageSets/Main/SPLIT.txt.
+"""Splits in the form of PASCAL VOC: an XML file an image, and a text file that lists the ids of a split.
 
-The same annotations without ImageSets are opened too; voc_layout.py tells in which folders.
-
-The files are not trusted. All annotations are read when the data set is made, so that a fault shows in the first
-seconds. Every fault is a value: the data set raises the first that is an error, the checker (check.py) lists them all.
+voc_layout.py tells in which folders they are, voc_xml.py reads one annotation. The files are not trusted: all that is
+wrong is a Fault.
 """
 
 import shlex
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
 import numpy as np
 
-from detkit.data.faults import (
-    LISTED_TWICE,
-    DatasetMissing,
-    Fault,
-    OnWarning,
-    Severity,
-    log_warning,
-    raise_first_error,
-    tell_warnings,
-)
-from detkit.data.formats.class_names import checked_classes, discovered_classes
-from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.listing import ListedImage, merge_splits
-from detkit.data.formats.voc_layout import find_plain_splits, list_plain_split
+from detkit.data.faults import LISTED_TWICE, DatasetMissing, Fault, Severity, image_fault
+from detkit.data.formats.listing import ListedImage, one_word
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
+from detkit.data.formats.units import units_fault
+from detkit.data.formats.voc_layout import XML, VocPlace, files_by_id, find_place, find_places
 from detkit.data.formats.voc_xml import Annotation, parse_annotation
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.io.files import read_bytes
-from detkit.data.io.images import SUFFIXES, read_header
+from detkit.data.io.images import SUFFIXES, ImageError, ImageHeader, read_header
+from detkit.runtime.console import track
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
+NOT_ANNOTATED = "images have no annotation and are left out"
+NO_IMAGE = "annotations have no image and are left out"
 
-class VocDataset(ListedDataset):
-    """A DetectionDataset of one or more splits, such as ["trainval"] or ["VOC2007/trainval", "VOC2012/trainval"].
 
-    What stands before the last "/" of a split is a folder below `root`. Without `classes` they are the sorted names
-    found in the splits. Raises DatasetMissing, and ValueError for the first fault that is an error; each kind of
-    warning is told once, with its number and the first example.
+def find_splits(root: Path) -> tuple[str, ...]:
+    """The splits below a VOC folder or a folder of such, by name."""
+    return tuple(find_places(root))
+
+
+def read_voc_splits(root: Path, splits: Sequence[str]) -> list[ReadSplit]:
+    """Read splits, each annotation once, whatever is wrong with them. Raises DatasetMissing where one is not there.
+
+    Classes are the sorted names of all objects in the splits.
     """
+    listed = {split: list_split(root, split) for split in splits}
+    places = {image.annotation: image for images, _ in listed.values() for image in images}
+    files = {path: _read_file(image) for path, image in track(places.items(), "reading annotations", len(places))}
+    names = tuple(sorted({name for file in files.values() for name in file.annotation.names}))
+    return [
+        _read_split(root, split, names, images, [files[image.annotation] for image in images], faults)
+        for split, (images, faults) in listed.items()
+    ]
 
-    def __init__(
-        self,
-        root: Path,
-        splits: Sequence[str],
-        classes: Sequence[str] | None,
-        on_warning: OnWarning = log_warning,
-    ) -> None:
-        images, faults = merge_splits(root, splits, partial(list_split, root))
-        raise_first_error(faults, root)
-        sizes, annotations = [], []
-        for image in images:
-            header = read_header(image.image)
-            annotation = parse_annotation(image.annotation, header, classes)
-            raise_first_error(annotation.faults, root)
-            sizes.append(header.size)
-            annotations.append(annotation)
-            faults += annotation.faults
-        tell_warnings(faults, root, on_warning)
-        if classes is not None:
-            names = checked_classes(classes)
-        else:
-            names = discovered_classes((name for a in annotations for name in a.names), root, splits)
-        label_of = {name: label for label, name in enumerate(names)}
-        objects = [_objects(annotation, label_of) for annotation in annotations]
-        ids = [image.image_id for image in images]
-        super().__init__(numbered(names, ids, sizes, objects), [image.image for image in images])
+
+@dataclass(frozen=True, eq=False)
+class _VocFile:
+    header: ImageHeader | None  # None: the image cannot be read
+    annotation: Annotation
+    faults: tuple[Fault, ...]  # of the image
+
+
+def _read_file(image: ListedImage) -> _VocFile:
+    try:
+        header = read_header(image.image)
+    except ImageError as error:
+        return _VocFile(None, parse_annotation(image.annotation, None), (image_fault(image.image, error),))
+    return _VocFile(header, parse_annotation(image.annotation, header), ())
+
+
+def _read_split(
+    root: Path,
+    split: str,
+    names: tuple[str, ...],
+    images: Sequence[ListedImage],
+    files: Sequence[_VocFile],
+    faults: Sequence[Fault],
+) -> ReadSplit:
+    label_of = {name: label for label, name in enumerate(names)}
+    place = find_place(root, split)
+    file = root if place is None or place.listing is None else place.listing
+    sizes = [UNKNOWN_SIZE if file.header is None else file.header.size for file in files]
+    object_names = [name for file in files for name in file.annotation.objects]
+    found = [fault for file in files for fault in file.annotation.faults]
+    stated = [(file.annotation.stated, size) for file, size in zip(files, sizes, strict=True)]
+    wrong_units = units_fault(file, "bndbox", stated)
+    if wrong_units is not None:
+        found = [wrong_units, *(fault for fault in found if not fault.field.startswith("bndbox"))]
+    return with_any_image(
+        ReadSplit(
+            split,
+            file,
+            numbered(
+                names,
+                [image.image_id for image in images],
+                sizes,
+                [_objects(file.annotation, label_of) for file in files],
+            ),
+            tuple(image.image for image in images),
+            tuple(image.annotation for image in images),
+            object_names.__getitem__,
+            "bndbox",
+            "name",
+            (*faults, *(fault for file in files for fault in file.faults), *found),
+        )
+    )
 
 
 def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:
@@ -81,94 +110,100 @@ def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:
     return Objects.of_boxes(labels, annotation.boxes.astype(np.float64), annotation.difficult, annotation.truncated)
 
 
-def find_splits(root: Path) -> tuple[str, ...]:
-    """The splits below a VOC folder or a folder of such, without the per-class files like aeroplane_train.txt.
-
-    Of a folder without ImageSets they are what voc_layout.py finds in it.
-    """
-    found = []
-    for main in sorted([root / "ImageSets" / "Main", *root.glob("*/ImageSets/Main")]):
-        folder = main.parent.parent.relative_to(root)
-        files = sorted(path for path in main.glob("*.txt") if path.is_file())
-        stems = [path.stem for path in files]
-        found += [(folder / path.stem).as_posix() for path in files if not _is_of_one_class(path, stems)]
-    return tuple(found or find_plain_splits(root))
-
-
-def _is_of_one_class(path: Path, stems: Iterable[str]) -> bool:
-    if not any(path.stem.endswith(f"_{stem}") for stem in stems):
-        return False
-    with path.open("rb") as file:  # "my_train" may be a split of its own: it has one column
-        return len(file.readline(1000).split()) > 1
-
-
 def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
     """The images of a split that have both files, and what is wrong with the rest. Raises DatasetMissing."""
-    folder, _, name = split.rpartition("/")
-    path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
-    if not path.is_file():
-        folders = find_plain_splits(root).get(split) if split in find_splits(root) else None
-        if folders is None:
-            raise _missing(root, split, path)
-        return list_plain_split(*folders)
-    ids, faults = _read_ids(path)
-    files = find_images(root / folder)
-    images = []
-    for image_id in ids:
-        found = files.get(image_id, [])
-        annotation = root / folder / "Annotations" / f"{image_id}.xml"
-        if len(found) > 1:
-            names = ", ".join(path.name for path in found)
-            faults.append(Fault(path, f"id {short_repr(image_id)} has {len(found)} images: {names}; keep one"))
-        elif not found:
-            faults.append(Fault(path, f"id {short_repr(image_id)} has no image in JPEGImages; add it or drop the id"))
-        if not annotation.is_file():
-            message = f"{annotation} is missing; add it or drop the id (detkit detect takes images without objects)"
-            faults.append(Fault(path, f"id {short_repr(image_id)}: {message}"))
-        elif len(found) == 1:
-            images.append(ListedImage(image_id, found[0], annotation))
-    return images, faults
+    place = find_place(root, split)
+    if place is None:
+        raise _missing(root, split)
+    together = place.images == place.annotations  # then folders below are others' splits
+    images = files_by_id(place.images, SUFFIXES, below=not together)
+    annotations = files_by_id(place.annotations, XML, below=not together)
+    faults: list[Fault] = []
+    if place.listing is None:
+        ids = sorted(images.keys() & annotations.keys())
+        faults += _left_out(images, annotations, NOT_ANNOTATED, "no XML file")
+        faults += _left_out(annotations, images, NO_IMAGE, "no image")
+    else:
+        ids = list(_listed_ids(place, place.listing, images.keys() | annotations.keys(), faults))
+    listed: dict[str, ListedImage] = {}
+    for one in ids:
+        image = _listed_image(place, one, images.get(one, []), annotations.get(one, []), faults)
+        if image is not None and listed.setdefault(image.image_id, image) is not image:
+            first = listed[image.image_id].image
+            message = f"differs from {first} by white space and slashes only, which no id may have; rename one"
+            faults.append(Fault(image.image, message))
+    return list(listed.values()), faults
 
 
-def find_images(folder: Path) -> dict[str, list[Path]]:
-    """The images in JPEGImages by their id, which is the file name without suffix; <filename> in the XML may lie."""
-    files = defaultdict(list)
-    if (folder / "JPEGImages").is_dir():
-        for path in sorted((folder / "JPEGImages").iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                files[path.stem].append(path)
-    return dict(files)
+def _listed_image(
+    place: VocPlace, one: str, images: Sequence[Path], annotations: Sequence[Path], faults: list[Fault]
+) -> ListedImage | None:
+    file, shown = place.listing or place.images, short_repr(one)
+    if len(images) > 1:
+        names = ", ".join(path.name for path in images)
+        faults.append(Fault(file, f"id {shown} has {len(images)} images: {names}; keep one"))
+    elif not images:
+        faults.append(Fault(file, f"id {shown} has no image in {place.images.name}; add it or drop the id"))
+    if not annotations:
+        message = f"{place.annotations / one}.xml is missing; add it or drop the id"
+        faults.append(Fault(file, f"id {shown}: {message} (detkit detect takes images without objects)"))
+    elif len(images) == 1:
+        return ListedImage(one_word(one), images[0], annotations[0])
+    return None
 
 
-def _read_ids(path: Path) -> tuple[list[str], list[Fault]]:
-    """One id a line; per-class files have a second column -1, 0 or 1, which is not used."""
+def _left_out(files: dict[str, list[Path]], others: dict[str, list[Path]], summary: str, has: str) -> Iterator[Fault]:
+    for one in sorted(files.keys() - others.keys()):
+        yield Fault(files[one][0], f"has {has} of its name", Severity.WARNING, summary=summary)
+
+
+def _listed_ids(place: VocPlace, path: Path, known: set[str], faults: list[Fault]) -> Iterator[str]:
+    """One id a line, a path below the folders; per-class files have a second column -1, 0 or 1, which is not used."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except ValueError as error:
-        return [], [Fault(path, f"cannot be read as UTF-8 ({error}); write it anew")]
-    ids: dict[str, None] = {}
-    faults = []
+        faults.append(Fault(path, f"cannot be read as UTF-8 ({error}); write it anew"))
+        return
+    seen: set[str] = set()
+    tops = (place.images.name, place.annotations.name)
     for number, line in enumerate(text.split("\n"), start=1):
-        columns = line.split()
-        if not columns:
+        if not line.strip():
             continue
-        image_id = columns[0]
-        if len(columns) > 2 or columns[1:] not in ([], ["-1"], ["0"], ["1"]):
-            message = f"line {number} is {short_repr(line)}, expected an id without spaces, or an id and -1, 0 or 1"
-            faults.append(Fault(path, message))
-        elif set(image_id) & set("/\\\0") or image_id in (".", ".."):
-            faults.append(Fault(path, f"line {number}: id {short_repr(image_id)} leads to another folder; remove it"))
-        elif image_id in ids:
-            message = f"line {number}: id {image_id!r} is listed before"
+        one = _id_in(line.strip(), known, tops)
+        inner = PurePosixPath(one)
+        if inner.is_absolute() or ".." in inner.parts or "\0" in one or one in ("", "."):
+            faults.append(Fault(path, f"line {number}: id {short_repr(one)} leads to another folder; remove it"))
+        elif one in seen:
+            message = f"line {number}: id {one!r} is listed before"
             faults.append(Fault(path, message, Severity.WARNING, summary=LISTED_TWICE))
         else:
-            ids[image_id] = None
-    return list(ids), faults
+            seen.add(one)
+            yield one
 
 
-def _missing(root: Path, split: str, path: Path) -> DatasetMissing:
+def _id_in(line: str, known: set[str], tops: Sequence[str]) -> str:
+    """The id that a line means: all of it, without the mark of a class, or without quotes, suffix and folder.
+
+    Tools write "cam a/f000" with quotes or without, f000.jpg, and JPEGImages/f000.jpg.
+    """
+    columns = line.rsplit(maxsplit=1)
+    has_mark = len(columns) == 2 and columns[1] in ("-1", "0", "1")
+    first = (columns[0] if has_mark else line).replace("\\", "/").strip('"').removeprefix("./")
+    whole = line.replace("\\", "/").strip('"').removeprefix("./")
+    for text in (whole, first):
+        parts = PurePosixPath(text).parts
+        for start in (0, *(place + 1 for place, part in enumerate(parts[:-1]) if part in tops)):
+            end = PurePosixPath(*parts[start:])
+            for one in (end.as_posix(), end.with_suffix("").as_posix() if end.suffix.lower() in SUFFIXES else ""):
+                if one in known:
+                    return one
+    return first
+
+
+def _missing(root: Path, split: str) -> DatasetMissing:
     there = ", ".join(find_splits(root)) if root.is_dir() else ""
-    folder = split.rpartition("/")[0]
+    folder, _, name = split.rpartition("/")
+    path = root / folder / "ImageSets" / "Main" / f"{name}.txt"
     first_missing = next((place for place in (root, root / folder, path.parent) if not place.exists()), path)
     message = f"{first_missing} is missing, needed for split {split!r}; splits below {root}: {there or 'none'}"
     official = {"VOC2007": "voc07", "VOC2012": "voc12"}.get(folder)

@@ -1,65 +1,119 @@
-"""VOC annotations in folders without ImageSets, as labelling tools export them.
+"""Where VOC annotations, their images and the lists of the splits lie, as VOC and labelling tools write them.
 
-Known shapes, at the root (one split, "all") or in folders below it (each a split by its name):
-    Annotations/ and JPEGImages/ side by side (also annotations/ and images/)
-    images and XML files in the same folder
+In the folder, or in folders below it (VOC2007/, or one a split): a folder of XML files beside one of images, whatever
+their names (Annotations/ and JPEGImages/, annots/ and images/, labels/ and data/), or images and XML files together.
+Lists of splits are ImageSets/Main/*.txt, ImageSets/*.txt, or *.txt beside the two folders that are named for what
+they are for (train.txt). Without lists a folder is one split.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from detkit.data.faults import Fault, Severity
-from detkit.data.formats.listing import ListedImage, image_id_of, list_images
+from detkit.data.formats.listing import iterate_files, iterate_images
+from detkit.data.formats.split_names import role_of
 
 WHOLE = "all"  # the split of a set that has none
 
-NOT_ANNOTATED = "images have no annotation and are left out"
-NO_IMAGE = "annotations have no image and are left out"
+XML = frozenset({".xml"})
+_ANNOTATION_FOLDERS = ("Annotations", "annotations", "annots", "xmls", "xml", "labels")
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img", "data")
 
-_Folders = tuple[Path, Path]  # of the images and of the annotations
+
+@dataclass(frozen=True)
+class VocPlace:
+    """Where a split is."""
+
+    images: Path
+    annotations: Path  # may be the same folder
+    listing: Path | None = None  # the file that lists its ids; None: all that is there
 
 
-def find_plain_splits(root: Path) -> dict[str, _Folders]:
-    """The splits of a VOC folder without ImageSets, by name; empty where it is none."""
+def find_places(root: Path) -> dict[str, VocPlace]:
+    """The splits below a folder, by name such as "train" or "VOC2007/train"; empty where it is not in VOC's form."""
     if not root.is_dir():
         return {}
-    whole = _folders(root)
-    if whole is not None:
-        return {WHOLE: whole}
-    below = {folder.name: _folders(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
-    return {name: folders for name, folders in below.items() if folders is not None}
+    found = {}
+    for folder in [root, *sorted(path.parent for path in root.glob("*/ImageSets"))]:
+        above = folder.relative_to(root)
+        images, annotations = folders_of(folder)
+        for path in _lists(folder):
+            found[(above / path.stem).as_posix()] = VocPlace(images, annotations, path)
+    return found or _plain_places(root)
 
 
-def list_plain_split(folder: Path, annotations: Path) -> tuple[list[ListedImage], list[Fault]]:
-    """The images that have an annotation, and what is wrong with the rest."""
-    files: dict[str, Path] = {}
-    faults = []
-    for path in list_images(folder, below=False):
-        first = files.setdefault(path.stem, path)
-        if first is not path:
-            faults.append(Fault(path, f"has the name of {first.name} but for the suffix; keep one"))
-    annotated = {path.stem: path for path in sorted(annotations.glob("*.xml"))}
-    faults += _left_out((files[stem] for stem in files if stem not in annotated), NOT_ANNOTATED, "no XML file")
-    faults += _left_out((annotated[stem] for stem in annotated if stem not in files), NO_IMAGE, "no image")
-    images: dict[str, ListedImage] = {}
-    for stem in sorted(files.keys() & annotated.keys()):
-        image = ListedImage(image_id_of(Path(f"{stem}.xml")), files[stem], annotated[stem])
-        first_image = images.setdefault(image.image_id, image)
-        if first_image is not image:
-            message = f"differs from {first_image.image.name} by white space only, which no id may have; rename one"
-            faults.append(Fault(image.image, message))
-    return list(images.values()), faults
+def find_place(root: Path, split: str) -> VocPlace | None:
+    """Where a split is; one of the lists of a class, which find_places leaves out, may be named too."""
+    folder, _, name = split.rpartition("/")
+    listing = root / folder / "ImageSets" / "Main" / f"{name}.txt"
+    if listing.is_file():
+        return VocPlace(*folders_of(root / folder), listing)
+    return find_places(root).get(split)
 
 
-def _folders(folder: Path) -> _Folders | None:
-    for annotations in (folder / "Annotations", folder / "annotations"):
-        for images in (folder / "JPEGImages", folder / "images", folder / "Images"):
-            if images.is_dir() and any(annotations.glob("*.xml")):
-                return images, annotations
+def folders_of(folder: Path) -> tuple[Path, Path]:
+    """Those of the images and annotations of a folder with ImageSets, by VOC's names where there are none."""
+    images = _first(folder, _IMAGE_FOLDERS, lambda place: True)
+    annotations = _first(folder, _ANNOTATION_FOLDERS, lambda place: True)
+    return images or folder / _IMAGE_FOLDERS[0], annotations or folder / _ANNOTATION_FOLDERS[0]
+
+
+def _plain_places(root: Path) -> dict[str, VocPlace]:
+    whole = _plain_place(root)
+    if whole is None:
+        folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+        return {folder.name: place for folder in folders if (place := _plain_place(folder)) is not None}
+    lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.is_file()]
+    if lists:
+        return {path.stem: VocPlace(whole.images, whole.annotations, path) for path in lists}
+    return _named_folders(whole) or {WHOLE: whole}
+
+
+def _named_folders(whole: VocPlace) -> dict[str, VocPlace]:
+    """The splits of images/train and annotations/train; empty where any folder of images is named for nothing."""
+    folders = [folder.name for folder in sorted(whole.images.iterdir()) if folder.is_dir()]
+    if whole.images == whole.annotations or any(iterate_images(whole.images, below=False)):
+        return {}
+    if not all(role_of(name) and (whole.annotations / name).is_dir() for name in folders):
+        return {}
+    return {name: VocPlace(whole.images / name, whole.annotations / name) for name in folders}
+
+
+def _plain_place(folder: Path) -> VocPlace | None:
+    """Images and XML files in `folder` itself, or in two folders there; None where it has none."""
     names = {path.stem for path in folder.glob("*.xml")}
-    beside = bool(names) and any(path.stem in names for path in list_images(folder, below=False))
-    return (folder, folder) if beside else None
+    if names and any(path.stem in names for path in iterate_images(folder, below=False)):
+        return VocPlace(folder, folder)
+    annotations = _first(folder, _ANNOTATION_FOLDERS, lambda place: any(iterate_files(place, XML)))
+    images = _first(folder, _IMAGE_FOLDERS, lambda place: any(iterate_images(place)))
+    return None if annotations is None or images is None else VocPlace(images, annotations)
 
 
-def _left_out(paths: Iterable[Path], summary: str, has: str) -> list[Fault]:
-    return [Fault(path, f"has {has} of its name", Severity.WARNING, summary=summary) for path in paths]
+def _first(folder: Path, names: Iterable[str], fits: Callable[[Path], bool]) -> Path | None:
+    """The first folder of one of the names that fits."""
+    return next((place for name in names if (place := folder / name).is_dir() and fits(place)), None)
+
+
+def _lists(folder: Path) -> list[Path]:
+    """Of splits, without the per-class files like aeroplane_train.txt."""
+    for place in (folder / "ImageSets" / "Main", folder / "ImageSets"):
+        files = sorted(path for path in place.glob("*.txt") if path.is_file())
+        if files:
+            stems = [path.stem for path in files]
+            return [path for path in files if not _is_of_one_class(path, stems)]
+    return []
+
+
+def _is_of_one_class(path: Path, stems: Iterable[str]) -> bool:
+    if not any(path.stem.endswith(f"_{stem}") for stem in stems):
+        return False
+    with path.open("rb") as file:  # "my_train" may be a split of its own: it has one column
+        return file.readline(1000).split()[1:][-1:] in ([b"-1"], [b"0"], [b"1"])
+
+
+def files_by_id(folder: Path, suffixes: frozenset[str], below: bool = True) -> dict[str, list[Path]]:
+    """The files of a folder by their path below it without suffix: "cam a/f000"."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(iterate_files(folder, suffixes, below)):
+        files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    return files

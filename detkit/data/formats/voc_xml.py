@@ -2,7 +2,6 @@
 
 import codecs
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
@@ -14,7 +13,8 @@ from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from detkit.data.faults import CLIPPED, Fault, Severity
-from detkit.data.formats.class_names import fault_of_name, unknown_name
+from detkit.data.formats.class_names import fault_of_name
+from detkit.data.formats.units import Corners
 from detkit.data.io.files import MAX_TEXT_BYTES, read_bytes
 from detkit.data.io.images import ImageHeader
 from detkit.structures import Size
@@ -40,15 +40,17 @@ class Annotation:
     truncated: NDArray[np.bool_]  # (M,)
     objects: tuple[str, ...]  # M: how faults name them
     faults: tuple[Fault, ...]
+    stated: tuple[Corners, ...] = ()  # of all objects that have four numbers, as the file states them
 
 
-def parse_annotation(path: Path, header: ImageHeader | None, classes: Sequence[str] | None = None) -> Annotation:
+def parse_annotation(path: Path, header: ImageHeader | None) -> Annotation:
     """Read one XML file; raises nothing, all is in `faults`.
 
-    Without `header` boxes are not compared with the image; without `classes` all names are allowed.
+    Without `header` boxes are not compared with the image.
     """
     faults: list[Fault] = []
-    objects: list[tuple[_Box, str, bool, bool, str]] = []
+    objects: list[tuple[Corners, str, bool, bool, str]] = []
+    stated: list[Corners] = []
     try:
         root = _read_xml(path)
     except ValueError as error:
@@ -57,8 +59,8 @@ def parse_annotation(path: Path, header: ImageHeader | None, classes: Sequence[s
         if header is not None:
             faults += _check_size(path, root, header)
         for index, element in enumerate(root.findall("object")):
-            reader = _ObjectReader(path, index, element, faults)
-            name, difficult = reader.name(classes), reader.difficult()
+            reader = _ObjectReader(path, index, element, faults, stated)
+            name, difficult = reader.name(), reader.difficult()
             box = reader.box(header.size if header is not None else None)
             if name is not None and difficult is not None and box is not None:
                 objects.append((box, name, difficult, reader.truncated(), reader.label))
@@ -69,29 +71,23 @@ def parse_annotation(path: Path, header: ImageHeader | None, classes: Sequence[s
         truncated=np.array([truncated for _, _, _, truncated, _ in objects], dtype=np.bool_),
         objects=tuple(label for *_, label in objects),
         faults=tuple(faults),
+        stated=tuple(stated),
     )
-
-
-_Box = tuple[float, float, float, float]
 
 
 class _ObjectReader:
     """Reads one <object>; what is wrong goes to `faults`, and the value is then None."""
 
-    def __init__(self, path: Path, index: int, element: Element, faults: list[Fault]) -> None:
-        self._path = path
-        self._element = element
-        self._faults = faults
+    def __init__(self, path: Path, index: int, element: Element, faults: list[Fault], stated: list[Corners]) -> None:
+        self._path, self._element, self._faults, self._stated = path, element, faults, stated
         self._name = (element.findtext("name") or "").strip()
         self.label = f"object {index} ({self._name if self._name.isidentifier() else short_repr(self._name)})"
 
-    def name(self, classes: Sequence[str] | None) -> str | None:
+    def name(self) -> str | None:
         if self._only(self._element, "name") is None:
             return None
         name = self._name
         fault = fault_of_name(name)
-        if fault is None and classes is not None and name not in classes:
-            fault = unknown_name(name, classes)
         if fault is not None:
             self._error("name", fault)
             return None
@@ -108,7 +104,7 @@ class _ObjectReader:
         """Nothing is learned or scored by it, so that odd values are no fault."""
         return (self._element.findtext("truncated") or "").strip() == "1"
 
-    def box(self, size: Size | None) -> _Box | None:
+    def box(self, size: Size | None) -> Corners | None:
         """VOC counts from 1 and both corners are inside. Children of <part> have their own box, which is not ours."""
         element = self._only(self._element, "bndbox")
         if element is None:
@@ -116,6 +112,7 @@ class _ObjectReader:
         xmin, ymin, xmax, ymax = (self._number(element, field) for field in ("xmin", "ymin", "xmax", "ymax"))
         if xmin is None or ymin is None or xmax is None or ymax is None:
             return None
+        self._stated.append((xmin, ymin, xmax, ymax))
         for axis, low, high in (("x", xmin, xmax), ("y", ymin, ymax)):
             if low > high:
                 self._error("bndbox", f"{axis}min {low:g} is greater than {axis}max {high:g}; swap them")
@@ -123,7 +120,7 @@ class _ObjectReader:
         box = (xmin - 1, ymin - 1, xmax, ymax)
         return box if size is None else self._clip(box, size)
 
-    def _clip(self, box: _Box, size: Size) -> _Box | None:
+    def _clip(self, box: Corners, size: Size) -> Corners | None:
         height, width = size
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         x1, y1, x2, y2 = np.array(inside, dtype=np.float32)  # as stored: rounding may leave no area

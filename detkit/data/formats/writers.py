@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from detkit.config.data import FormName
-from detkit.data.formats.forms import role_of
+from detkit.data.formats.split_names import role_of
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects
 from detkit.structures import Size
 

@@ -1,22 +1,19 @@
-"""Data sets in YOLO form: a label file of fractions for each image, and a YAML file that names splits and classes.
+"""Splits in the form of YOLO: a text file of labels beside each image, or in a folder of labels.
 
-The files are not trusted, as those of VOC are not: every fault is a value, the data set raises the first that is an
-error. yolo_layout.py tells where files are looked for, yolo_labels.py reads one.
+yolo_layout.py tells where files are looked for, yolo_labels.py reads one. The files are not trusted: all that is wrong
+is a Fault.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
-from detkit.data.faults import LISTED_TWICE, Fault, OnWarning, Severity, log_warning, raise_first_error, tell_warnings
-from detkit.data.formats.class_names import checked_classes
-from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.listing import ListedImage, image_id_of, list_images, merge_splits
+from detkit.data.faults import LISTED_TWICE, Fault, Severity, image_fault
+from detkit.data.formats.listing import ListedImage, image_id_of, list_images
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
+from detkit.data.formats.units import centres_fault
 from detkit.data.formats.yolo_labels import YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import (
     NAME_FILES,
@@ -26,78 +23,60 @@ from detkit.data.formats.yolo_layout import (
     listed_images,
     missing_split,
 )
-from detkit.data.ground_truth import numbered
+from detkit.data.ground_truth import Objects, numbered
 from detkit.data.io.images import ImageError, ImageHeader, read_header
+from detkit.runtime.console import track
 
 
 @dataclass(frozen=True)
-class ScannedImage:
+class _Scanned:
     place: ListedImage
     header: ImageHeader | None  # None: the image cannot be read
     labels: YoloLabels  # boxes in px, in fractions where there is no header
     faults: tuple[Fault, ...]  # those of the labels included
 
 
-@dataclass(frozen=True)
-class YoloScan:
-    """Everything in the files of one split."""
+def read_yolo_split(root: Path, split: str) -> ReadSplit:
+    """Read a split whatever is wrong with it; classes are all that its files name.
 
-    classes: tuple[str, ...]  # labels are indices of it
-    images: tuple[ScannedImage, ...]
-    faults: tuple[Fault, ...]  # of the lists; those of an image are with it
-
-
-class YoloDataset(ListedDataset):
-    """A DetectionDataset of one or more splits, such as ["train"]; the classes are all that its files name.
-
-    With `classes`, labels are matched by name. Raises DatasetMissing, and ValueError for the first fault that is an
-    error; each kind of warning is told once, with its number and the first example. Objects without area are left out.
-    """
-
-    def __init__(
-        self,
-        root: Path,
-        splits: Sequence[str],
-        classes: Sequence[str] | None,
-        on_warning: OnWarning = log_warning,
-    ) -> None:
-        layout = _named_layout(root)
-        images, faults = merge_splits(root, splits, partial(_list_split, layout))
-        raise_first_error(faults, root)
-        names = layout.names if classes is None else checked_classes(classes)
-        label_of = np.array([names.index(name) if name in names else -1 for name in layout.names], dtype=np.int64)
-        sizes, objects = [], []
-        for image in images:
-            header = read_header(image.image)
-            labels = parse_labels(image.annotation, header.size, layout.names, classes)
-            raise_first_error(labels.faults, root)
-            sizes.append(header.size)
-            objects.append(replace(labels.objects, labels=label_of[labels.objects.labels]))
-            faults += labels.faults
-        tell_warnings((fault for fault in faults if fault.severity is Severity.WARNING), root, on_warning)
-        ids = [image.image_id for image in images]
-        super().__init__(numbered(names, ids, sizes, objects), [image.image for image in images])
-
-
-def scan_yolo(root: Path, split: str) -> YoloScan:
-    """Read all files of a split but the pixels; faults are in the result.
-
-    Raises DatasetMissing where the split is not there, ValueError where the file that names it is broken.
+    Raises DatasetMissing where it is not there, ValueError where the file that names the classes is broken.
     """
     layout = _named_layout(root)
-    images, faults = _list_split(layout, split)
-    return YoloScan(layout.names, tuple(_scan_image(image, layout.names) for image in images), tuple(faults))
+    listed, faults = _list_split(layout, split)
+    images = [_scan(image, layout.names) for image in track(listed, "reading labels", len(listed))]
+    nothing = Objects.joined([])
+    parts = [nothing if image.header is None else image.labels.objects for image in images]
+    sizes = [UNKNOWN_SIZE if image.header is None else image.header.size for image in images]
+    stated = [box for image in images for box in image.labels.stated]
+    wrong_units = centres_fault(layout.file or root, stated)
+    found = [fault for image in images for fault in image.faults]
+    if wrong_units is not None:
+        found = [wrong_units, *(fault for fault in found if fault.field != "box")]
+    object_names = [name for image in images if image.header is not None for name in image.labels.places]
+    return with_any_image(
+        ReadSplit(
+            split,
+            layout.file or root,
+            numbered(layout.names, [image.place.image_id for image in images], sizes, parts),
+            tuple(image.place.image for image in images),
+            tuple(image.place.annotation for image in images),
+            object_names.__getitem__,
+            "box",
+            "class",
+            (*faults, *found),
+        )
+    )
 
 
-def _scan_image(place: ListedImage, names: Sequence[str]) -> ScannedImage:
+def _scan(place: ListedImage, names: Sequence[str]) -> _Scanned:
     faults = []
     header = None
     try:
         header = read_header(place.image)
     except ImageError as error:
-        faults.append(Fault(place.image, str(error).removeprefix(f"{place.image}: ")))
+        faults.append(image_fault(place.image, error))
     labels = parse_labels(place.annotation, (1, 1) if header is None else header.size, names)
-    return ScannedImage(place, header, labels, (*faults, *labels.faults))
+    return _Scanned(place, header, labels, (*faults, *labels.faults))
 
 
 def _named_layout(root: Path) -> YoloLayout:

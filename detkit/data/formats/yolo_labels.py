@@ -13,7 +13,7 @@ from reprlib import repr as short_repr  # at most 30 characters, control codes e
 import numpy as np
 
 from detkit.data.faults import CLIPPED, Fault, Severity
-from detkit.data.formats.class_names import unknown_name
+from detkit.data.formats.units import Corners
 from detkit.data.ground_truth import Objects
 from detkit.data.io.files import read_bytes
 from detkit.structures import Size
@@ -33,18 +33,20 @@ class YoloLabels:
     objects: Objects  # labels are the numbers in the file
     places: tuple[str, ...]  # M: how faults name them
     faults: tuple[Fault, ...]
+    stated: tuple[Corners, ...] = ()  # centre and size of the boxes that are no outlines, as the file states them
 
 
-def parse_labels(path: Path, size: Size, names: Sequence[str], classes: Sequence[str] | None = None) -> YoloLabels:
+def parse_labels(path: Path, size: Size, names: Sequence[str]) -> YoloLabels:
     """Read one file of an image of `size`; raises nothing, all is in `faults`. No file means no objects.
 
-    `names` are those of the numbers in the file; without `classes` all of them are allowed.
+    `names` are those of the numbers in the file.
     """
     faults: list[Fault] = []
-    found: dict[tuple[int, _Box], tuple[float, str]] = {}
+    found: dict[tuple[int, Corners], tuple[float, str]] = {}
+    stated: list[Corners] = []
     for number, line in _read_lines(path, faults):
-        reader = _LineReader(path, number, line, names, faults)
-        label, outline = reader.label(classes), reader.box_and_area()
+        reader = _LineReader(path, number, line, names, faults, stated)
+        label, outline = reader.label(), reader.box_and_area()
         if label is None or outline is None:
             continue
         box, area = outline
@@ -58,10 +60,7 @@ def parse_labels(path: Path, size: Size, names: Sequence[str], classes: Sequence
     objects = Objects.of_boxes(np.array([label for label, _ in found], dtype=np.int64), boxes)
     outlines = np.array([area for area, _ in found.values()], dtype=np.float64) * (width * height)
     objects = replace(objects, area=np.where(np.isnan(outlines), objects.area, outlines))
-    return YoloLabels(objects, tuple(place for _, place in found.values()), tuple(faults))
-
-
-_Box = tuple[float, float, float, float]  # corners as fractions
+    return YoloLabels(objects, tuple(place for _, place in found.values()), tuple(faults), tuple(stated))
 
 
 def _read_lines(path: Path, faults: list[Fault]) -> list[tuple[int, str]]:
@@ -78,8 +77,10 @@ def _read_lines(path: Path, faults: list[Fault]) -> list[tuple[int, str]]:
 class _LineReader:
     """Reads one line; what is wrong goes to `faults`, and the value is then None."""
 
-    def __init__(self, path: Path, number: int, line: str, names: Sequence[str], faults: list[Fault]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, number: int, line: str, names: Sequence[str], faults: list[Fault], stated: list[Corners]
+    ) -> None:
+        self._path, self._stated = path, stated
         self._columns = line.split()
         self._names = names
         self._faults = faults
@@ -92,20 +93,18 @@ class _LineReader:
             return None
         return self._names[int(number)]
 
-    def label(self, classes: Sequence[str] | None) -> int | None:
+    def label(self) -> int | None:
         name, number = self._name(), self._number
         if number is None or not number.is_integer():
             self._error("class", f"is {short_repr(self._columns[0])}, expected the number of a class")
         elif name is None:
             last = len(self._names) - 1
             self._error("class", f"is {self._columns[0]}, expected 0..{last}, the classes that have a name")
-        elif classes is not None and name not in classes:
-            self._error("class", unknown_name(name, classes))
         else:
             return int(number)
         return None
 
-    def box_and_area(self) -> tuple[_Box, float] | None:
+    def box_and_area(self) -> tuple[Corners, float] | None:
         """Corners and the area of the outline, NaN where the line states none; None too where it has no area."""
         count = len(self._columns)
         if count == 6:
@@ -119,6 +118,7 @@ class _LineReader:
             return None
         if count == 5:
             cx, cy, w, h = values
+            self._stated.append((cx, cy, w, h))
             if w < 0 or h < 0:
                 self._error("box", f"has the size {w:g} x {h:g}, expected 0..1; write class cx cy w h")
                 return None
@@ -142,7 +142,7 @@ class _LineReader:
         self._error("box", f"{worst:g} {what}; write fractions of the image's width and height")
         return None
 
-    def _clipped(self, corners: _Box, area: float) -> tuple[_Box, float] | None:
+    def _clipped(self, corners: Corners, area: float) -> tuple[Corners, float] | None:
         x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in corners)
         if not (x1 < x2 and y1 < y2):
             self.warn("has no area in the image and is left out", NO_AREA)

@@ -2,6 +2,8 @@
 
 Known shapes, tried in this order:
     data.yaml (or another YAML file) with names and train, val, test: folders, or text files that list images
+    obj.data of darknet (or another .data file) with names and train, valid: text files that list images
+    train.txt, valid.txt, test.txt that list images, with a file of names
     images/SPLIT and labels/SPLIT, or SPLIT/images and SPLIT/labels
     SPLIT/ with images and labels in the same folder
     images/ and labels/, or all in one folder: one split, "all"
@@ -15,13 +17,15 @@ from reprlib import repr as short_repr  # at most 30 characters, control codes e
 
 import yaml
 
-from detkit.data.faults import DatasetMissing
+from detkit.data.faults import DatasetMissing, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import iterate_images
+from detkit.data.formats.split_names import role_of
 from detkit.data.io.files import read_bytes
 
 KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+NOT_THERE = "splits are named and cannot be read"
 WHOLE = "all"  # the split of a set that has none
 
 _PREFERRED = ("data", "dataset")
@@ -33,7 +37,9 @@ class YoloLayout:
     root: Path
     names: tuple[str, ...]  # class i is names[i]; empty: no file says them
     places: dict[str, tuple[Path, ...]]  # of each split that has labels: folders, or files that list images
-    absent: dict[str, str] = field(default_factory=dict)  # splits a YAML file names, and why they cannot be opened
+    absent: dict[str, str] = field(default_factory=dict)  # splits that files name, and why they cannot be opened
+    unlabelled: frozenset[str] = frozenset()  # those of `absent` that are there without labels
+    file: Path | None = None  # that names the splits
     bases: tuple[Path, ...] = ()  # folders that a relative path may start from
 
 
@@ -42,7 +48,12 @@ def find_layout(root: Path) -> YoloLayout:
     if not root.is_dir():
         return YoloLayout(root, (), {})
     file = _find_yaml(root)
-    return _plain_layout(root) if file is None else _yaml_layout(root, *file)
+    if file is not None:
+        return _layout_of_file(root, *file)
+    darknet = _find_darknet(root)
+    if darknet is not None:
+        return _layout_of_file(root, *darknet)
+    return _listed_layout(root) or _plain_layout(root)
 
 
 def find_yolo_splits(root: Path) -> tuple[str, ...]:
@@ -50,12 +61,22 @@ def find_yolo_splits(root: Path) -> tuple[str, ...]:
     return tuple(find_layout(root).places)
 
 
+def yolo_layout_faults(root: Path) -> Iterator[Fault]:
+    """The splits that a file names and that cannot be read: an error for images to learn from without any labels."""
+    layout = find_layout(root)
+    for split, why in layout.absent.items():
+        is_needed = split in layout.unlabelled and role_of(split) in ("train", "val", "trainval")
+        severity = Severity.ERROR if is_needed else Severity.WARNING
+        message = f"{split!r} {why}; put it there, or take it out of the file"
+        yield Fault(layout.file or root, message, severity, summary=NOT_THERE)
+
+
 def label_path(image: Path, root: Path) -> Path:
     """Where the labels of an image are: beside it, or below `labels` where its path has `images`."""
     inside = image.is_relative_to(root)
     parts = list(image.relative_to(root).parts if inside else image.parts)
     for place in reversed(range(len(parts) - 1)):
-        if parts[place] == "images":
+        if parts[place] in ("images", "JPEGImages"):
             parts[place] = "labels"
             break
     return (root / Path(*parts) if inside else Path(*parts)).with_suffix(".txt")
@@ -117,6 +138,37 @@ def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
     return found[0] if found else None
 
 
+def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
+    """A .data file that has lines key = value, of which names and train are two."""
+    found = []
+    for path in sorted(root.glob("*.data")):
+        pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+        content: dict[object, object] = {key.strip(): value.strip() for key, _, value in pairs}
+        if "names" in content and any(isinstance(key, str) and role_of(key) for key in content):
+            found.append((path, content))
+    if len(found) > 1:
+        files = ", ".join(path.name for path, _ in found)
+        raise ValueError(f"{root}: has {len(found)} files that describe a data set ({files}); keep one")
+    return found[0] if found else None
+
+
+def _listed_layout(root: Path) -> YoloLayout | None:
+    """Of text files that are named for what they are for and list images; None where there are none."""
+    names = _names_of_files(root)
+    lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.name not in NAME_FILES]
+    places: dict[str, tuple[Path, ...]] = {}
+    absent = {}
+    for path in lists if names else ():
+        if not any(image is not None and image.is_file() for _, _, image in listed_images(path, (root,))):
+            absent[path.stem] = f"is {path.name}, of which no image is there"
+        elif not _has_labels(path, root, (root,)):
+            absent[path.stem] = f"is {path.name}, of which no image has a label file"
+        else:
+            places[path.stem] = (path,)
+    unlabelled = frozenset(absent)
+    return YoloLayout(root, names, places, absent, unlabelled, root, (root,)) if places else None
+
+
 def _read_yaml(path: Path) -> dict[object, object]:
     text = _read_text(path)
     if len(text) > _MAX_YAML_BYTES:
@@ -138,12 +190,13 @@ def _read_text(path: Path) -> str:
         raise ValueError(f"{path}: cannot be read as UTF-8 ({error}); write it anew") from None
 
 
-def _yaml_layout(root: Path, file: Path, content: dict[object, object]) -> YoloLayout:
+def _layout_of_file(root: Path, file: Path, content: dict[object, object]) -> YoloLayout:
+    """Of the keys of a YAML file, or of the lines of a .data file."""
     if "kpt_shape" in content:
         raise ValueError(f"{file}: kpt_shape: labels of poses are not read; remove the key points and kpt_shape")
-    names = _names(file, content)
     bases = _bases(root, content.get("path"))
-    places, absent = {}, {}
+    names = _names(file, content, bases)
+    places, absent, unlabelled = {}, {}, set()
     for key, entries in _entries(file, content, bases):
         found = [resolve(entry, bases) for entry in entries]
         there = tuple(place for place in found if place is not None)
@@ -151,9 +204,10 @@ def _yaml_layout(root: Path, file: Path, content: dict[object, object]) -> YoloL
             absent[key] = f"is {entries[found.index(None)]!r} in {file.name}, which is not there"
         elif there and not any(_has_labels(place, root, bases) for place in there):
             absent[key] = f"is {entries[0]!r} in {file.name}, of which no image has a label file"
+            unlabelled.add(key)
         elif there:
             places[key] = there
-    return YoloLayout(root, names, places, absent, bases)
+    return YoloLayout(root, names, places, absent, frozenset(unlabelled), file, bases)
 
 
 def _entries(file: Path, content: dict[object, object], bases: Sequence[Path]) -> Iterator[tuple[str, list[str]]]:
@@ -164,7 +218,7 @@ def _entries(file: Path, content: dict[object, object], bases: Sequence[Path]) -
         if key in KEYS and len(entries) < len(values):
             raise ValueError(f"{file}: {key}: is {short_repr(value)}, expected a folder, a list of them or a text file")
         is_place = bool(entries) and all(resolve(entry, bases) is not None for entry in entries)
-        if isinstance(key, str) and (key in KEYS or (key not in ("names", "path") and is_place)):
+        if isinstance(key, str) and (role_of(key) or (key not in ("names", "path", "backup") and is_place)):
             yield key, entries
 
 
@@ -173,8 +227,13 @@ def _bases(root: Path, declared: object) -> tuple[Path, ...]:
     return (root,) if path is None or path == root else (path, root)
 
 
-def _names(file: Path, content: dict[object, object]) -> tuple[str, ...]:
+def _names(file: Path, content: dict[object, object], bases: Sequence[Path]) -> tuple[str, ...]:
     value = content.get("names")
+    if isinstance(value, str):  # of darknet: a file
+        listed = resolve(value, bases)
+        if listed is None or not listed.is_file():
+            raise ValueError(f"{file}: names: {short_repr(value)} is not there; put the file of class names there")
+        return _checked_names(listed, _lines(listed))
     if isinstance(value, dict):
         if sorted(value, key=str) != sorted(range(len(value)), key=str):
             raise ValueError(f"{file}: names: has the numbers {short_repr(list(value))}, expected 0, 1, 2, ...")
@@ -224,11 +283,15 @@ def _names_of_files(root: Path) -> tuple[str, ...]:
     files = [path for name in NAME_FILES for path in (root / name, *sorted(root.glob(f"*/{name}"))) if path.is_file()]
     if not files:
         return ()
-    names = [[line.strip() for line in _read_text(path).strip().split("\n")] for path in files]
+    names = [_lines(path) for path in files]
     for path, others in zip(files, names, strict=True):
         if others != names[0]:
             raise ValueError(f"{path}: has other classes than {files[0]}; keep one of the files")
     return _checked_names(files[0], names[0])
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in _read_text(path).strip().split("\n")]
 
 
 def _has_labels(place: Path, root: Path, bases: Sequence[Path], below: bool = True) -> bool:

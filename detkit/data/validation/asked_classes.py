@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from detkit.data.faults import Fault, Severity
-from detkit.data.validation.checked_split import CheckedSplit
+from detkit.data.formats.read_split import ReadSplit
 
 SHOWN = 20  # names
 
 
-def compare_with_asked(root: Path, splits: Sequence[CheckedSplit], classes: Sequence[str]) -> Iterator[Fault]:
+def compare_with_asked(root: Path, splits: Sequence[ReadSplit], classes: Sequence[str]) -> Iterator[Fault]:
     """An error for classes that never occur, which are most likely misspelt, and one for objects of other classes.
 
     Where all objects are of classes asked for, training can start: then a class that never occurs is a warning.
@@ -36,7 +36,7 @@ def compare_with_asked(root: Path, splits: Sequence[CheckedSplit], classes: Sequ
         yield Fault(root, message)
 
 
-def _counts(splits: Sequence[CheckedSplit]) -> Counter[str]:
+def _counts(splits: Sequence[ReadSplit]) -> Counter[str]:
     """Objects of each class that has any; those of an image that several splits share count once."""
     counts, seen = Counter[str](), set[Path]()
     for split in splits:
@@ -63,7 +63,7 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
-def _first_of(splits: Sequence[CheckedSplit], names: Mapping[str, int]) -> str:
+def _first_of(splits: Sequence[ReadSplit], names: Mapping[str, int]) -> str:
     """File and object of the first that has one of the names."""
     for split in splits:
         truth = split.truth

@@ -6,11 +6,14 @@ from pathlib import Path
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.forms import Form, parse_split
-from detkit.data.formats.voc import find_images, find_splits, list_split
+from detkit.data.formats.opening import read_splits
+from detkit.data.formats.read_split import ReadSplit
+from detkit.data.formats.voc import list_split
+from detkit.data.formats.voc_layout import XML, files_by_id, find_places
+from detkit.data.io.images import SUFFIXES
 from detkit.data.validation.asked_classes import compare_with_asked
 from detkit.data.validation.check_report import CheckReport, in_order
 from detkit.data.validation.checked_images import CheckedImage, CheckedImages, check_images, keys_of
-from detkit.data.validation.checked_split import CheckedSplit, read_splits, voc_folder
 from detkit.data.validation.compare_splits import (
     compare_classes,
     examples,
@@ -46,12 +49,11 @@ def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None)
         faults += compare_with_asked(form.root, held, checked_classes(classes))
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
-        for folder in sorted({voc_folder(form.root, split) for split in names}):
-            faults += _find_unlisted(form.root, folder)
+        faults += _find_unlisted(form.root, names)
     return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near))
 
 
-def _find_turned(form: Form, splits: Sequence[CheckedSplit], images: CheckedImages) -> Iterator[Fault]:
+def _find_turned(form: Form, splits: Sequence[ReadSplit], images: CheckedImages) -> Iterator[Fault]:
     turned: dict[bool, dict[str, None]] = {True: {}, False: {}}  # ids, by whether the turn is undone
     for split in splits:
         for key, image_id in zip(keys_of(split), split.truth.image_ids, strict=True):
@@ -72,19 +74,21 @@ def _is_read_upright(image: CheckedImage, size: tuple[int, int]) -> bool:
     return image.header is not None and size == image.header.size
 
 
-def _find_unlisted(root: Path, folder: Path) -> Iterator[Fault]:
-    """Annotations without image, and files that are in no split at all. Of a set without ImageSets all are listed."""
-    if not (folder / "ImageSets" / "Main").is_dir():
-        return
-    annotations = {path.stem for path in (folder / "Annotations").glob("*.xml")}
-    images = set(find_images(folder))
-    siblings = [split for split in find_splits(root) if voc_folder(root, split) == folder]
-    listed = {place.image_id for split in siblings for place in list_split(root, split)[0]}
-    kinds = (
-        (annotations - images, "Annotations", "have no image", Severity.WARNING),
-        (images - annotations, "JPEGImages", "have no annotation", Severity.INFO),
-        ((annotations & images) - listed, "JPEGImages", "are in no split", Severity.INFO),
-    )
-    for ids, place, what, severity in kinds:
-        if ids:
-            yield Fault(folder / place, f"{len(ids):,} files {what}: {examples(sorted(ids))}", severity)
+def _find_unlisted(root: Path, splits: Sequence[str]) -> Iterator[Fault]:
+    """Annotations without image, and files that are in no split at all. Of a set without lists all are in one."""
+    places = find_places(root)
+    for images_in, annotations_in in sorted({(places[name].images, places[name].annotations) for name in splits}):
+        siblings = [name for name, place in places.items() if place.images == images_in]
+        if any(places[name].listing is None for name in siblings):
+            continue
+        annotations, images = files_by_id(annotations_in, XML).keys(), files_by_id(images_in, SUFFIXES).keys()
+        listed = {image.image for name in siblings for image in list_split(root, name)[0]}
+        unlisted = {one for one, files in files_by_id(images_in, SUFFIXES).items() if files[0] not in listed}
+        kinds = (
+            (annotations - images, annotations_in, "have no image", Severity.WARNING),
+            (images - annotations, images_in, "have no annotation", Severity.INFO),
+            ((annotations & images) & unlisted, images_in, "are in no split", Severity.INFO),
+        )
+        for ids, place, what, severity in kinds:
+            if ids:
+                yield Fault(place, f"{len(ids):,} files {what}: {examples(sorted(ids))}", severity)

@@ -8,7 +8,7 @@ import numpy as np
 
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.forms import Form
-from detkit.data.validation.checked_split import CheckedSplit
+from detkit.data.formats.read_split import ReadSplit
 from detkit.data.validation.compare_splits import NearDuplicate, class_counts
 
 _IGNORED = {"voc": "difficult", "coco": "crowds", "yolo": ""}  # what objects marked `ignore` are in each form
@@ -19,7 +19,7 @@ SHOWN_CLASSES = 100  # more make no table to be read
 class CheckReport:
     form: Form
     faults: tuple[Fault, ...]  # errors first
-    splits: dict[str, CheckedSplit]
+    splits: dict[str, ReadSplit]
     near_duplicates: tuple[NearDuplicate, ...]  # each also among the faults
 
     def count(self, severity: Severity) -> int:
@@ -83,7 +83,7 @@ def fault_lines(faults: Iterable[Fault], limit: int | None = None) -> Iterator[s
             yield f"  ... and {len(members) - limit:,} more (--all lists them)"
 
 
-def _class_table(splits: dict[str, CheckedSplit]) -> Iterator[str]:
+def _class_table(splits: dict[str, ReadSplit]) -> Iterator[str]:
     counts = {name: class_counts(split) for name, split in splits.items()}
     known = next(iter(splits.values())).truth.classes if splits else ()
     names = [name for name in known if any(name in count for count in counts.values())]
@@ -105,7 +105,7 @@ def _shortened(names: Sequence[str], count: int = 20) -> str:
     return ", ".join(names[:count]) + more
 
 
-def _describe_sizes(split: CheckedSplit) -> str:
+def _describe_sizes(split: ReadSplit) -> str:
     sizes = split.truth.sizes[(split.truth.sizes > 0).all(axis=1)]
     if not len(sizes):
         return ""

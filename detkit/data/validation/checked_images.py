@@ -7,8 +7,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from detkit.data.faults import Fault
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit
 from detkit.data.io.images import ImageError, ImageHeader, read_header, read_image, read_image_of_size
-from detkit.data.validation.checked_split import UNKNOWN_SIZE, CheckedSplit
 from detkit.data.validation.near_duplicates import Fingerprint, fingerprint_of
 from detkit.runtime.console import track
 from detkit.runtime.cores import usable_cores
@@ -29,7 +29,7 @@ class CheckedImage:
         return self.header is not None and self.header.orientation != 1
 
 
-def check_images(splits: Iterable[CheckedSplit]) -> CheckedImages:
+def check_images(splits: Iterable[ReadSplit]) -> CheckedImages:
     """Each image once. Those that are not there are left out where their annotations are already told of that."""
     wanted = list(dict.fromkeys(key for split in splits for key in keys_of(split)))
     wanted = [(path, size) for path, size in wanted if path.exists() or path.is_symlink()]
@@ -39,7 +39,7 @@ def check_images(splits: Iterable[CheckedSplit]) -> CheckedImages:
         return dict(zip(wanted, found, strict=True))
 
 
-def keys_of(split: CheckedSplit) -> list[tuple[Path, Size]]:
+def keys_of(split: ReadSplit) -> list[tuple[Path, Size]]:
     """Of each image of a split, in CheckedImages."""
     sizes = ((height, width) for height, width in split.truth.sizes.tolist())
     return list(zip(split.paths, sizes, strict=True))

@@ -7,9 +7,10 @@ from itertools import combinations
 from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
-from detkit.data.formats.forms import WHOLE, Form, Role, parse_split, role_of, roles
+from detkit.data.formats.forms import WHOLE, Form, parse_split, roles
+from detkit.data.formats.read_split import ReadSplit
+from detkit.data.formats.split_names import Role, role_of
 from detkit.data.validation.checked_images import CheckedImage, CheckedImages, keys_of
-from detkit.data.validation.checked_split import CheckedSplit
 from detkit.data.validation.near_duplicates import near_pairs
 
 COPIES = "images are copies of one in another split, byte for byte"
@@ -41,7 +42,7 @@ class NearDuplicate:
     is_mirrored: bool
 
 
-def group_images(form: Form, splits: Sequence[CheckedSplit], images: CheckedImages) -> list[Group]:
+def group_images(form: Form, splits: Sequence[ReadSplit], images: CheckedImages) -> list[Group]:
     """The splits, or their parts where detkit divides them, in the order of use."""
     by_name = {split.name: split for split in splits}
     used = roles(form)
@@ -121,7 +122,7 @@ def _readable(group: Group) -> Iterator[tuple[Path, CheckedImage]]:
             yield path, image
 
 
-def compare_classes(root: Path, splits: Sequence[CheckedSplit]) -> Iterator[Fault]:
+def compare_classes(root: Path, splits: Sequence[ReadSplit]) -> Iterator[Fault]:
     """Classes that differ by case only, and those that a test split alone has."""
     names_of = {split.name: class_counts(split).keys() for split in splits}
     spellings = defaultdict(set)
@@ -139,7 +140,7 @@ def compare_classes(root: Path, splits: Sequence[CheckedSplit]) -> Iterator[Faul
             yield Fault(split.file, message, Severity.WARNING)
 
 
-def class_counts(split: CheckedSplit) -> dict[str, int]:
+def class_counts(split: ReadSplit) -> dict[str, int]:
     """The number of objects of each class that has any."""
     counts: dict[int, int] = defaultdict(int)
     for label in split.truth.objects.labels.tolist():

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from detkit.data.faults import Fault
+from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import GroundTruth, Ints
-from detkit.data.validation.checked_split import CheckedSplit
 
 SMALLEST = 1.0  # px
 
@@ -14,7 +14,7 @@ TINY = "boxes are 1 px or less wide or high"
 REPEATED = "objects have the class and box of another in their image"
 
 
-def find_suspicious_boxes(split: CheckedSplit) -> Iterator[Fault]:
+def find_suspicious_boxes(split: ReadSplit) -> Iterator[Fault]:
     """Warnings. Boxes without area are told of where they are read."""
     sides = split.truth.objects.xywh[:, 2:]  # (M, 2) px
     for row in np.flatnonzero((sides <= SMALLEST).any(axis=1) & (sides > 0).all(axis=1)).tolist():

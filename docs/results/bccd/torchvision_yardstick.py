@@ -16,7 +16,9 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.loader import BatchOrder, SplitPart, detection_batches, train_batches
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.pipeline.transforms import Augmentation, TrainTransform
@@ -44,7 +46,7 @@ def images(batch: Batch) -> list[torch.Tensor]:
     return [image[:, :h, :w].float() / 255 for image, (h, w) in zip(batch.images, batch.sizes.tolist(), strict=True)]
 
 
-def fit(model: FasterRCNN, dataset: VocDataset, seconds: float) -> int:
+def fit(model: FasterRCNN, dataset: ListedDataset, seconds: float) -> int:
     transform = TrainTransform(Resize(240, 320), Augmentation(horizontal_flip=0.5))
     order = BatchOrder([False] * len(dataset), BATCH, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
@@ -67,7 +69,7 @@ def fit(model: FasterRCNN, dataset: VocDataset, seconds: float) -> int:
 
 
 @torch.no_grad()
-def find(model: FasterRCNN, dataset: VocDataset) -> dict[str, Detections]:
+def find(model: FasterRCNN, dataset: ListedDataset) -> dict[str, Detections]:
     found = {}
     model.eval()
     for batch in detection_batches(dataset, Resize(240, 320), range(len(dataset)), 4, 1):
@@ -85,10 +87,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15)
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    dataset = VocDataset(arguments.root, [arguments.train], None)
+    dataset = open_form(Form("voc", arguments.root, ()), [arguments.train], None)
     model = build(len(dataset.classes))
     steps = fit(model, dataset, arguments.minutes * 60)
-    test = VocDataset(arguments.root, [arguments.test], dataset.classes)
+    test = open_form(Form("voc", arguments.root, ()), [arguments.test], dataset.classes)
     result = evaluate(find(model, test), test, "voc07")
     print(f"{steps} steps in {arguments.minutes:g} minutes: mAP {result.mean_ap:.3f}", result.ap)
 

@@ -14,12 +14,13 @@ from detkit.data.formats.coco import (
     NO_AREA,
     NO_SIZE,
     OUTSIDE,
-    CocoDataset,
     coco_annotation_file,
-    coco_image_folder,
+    find_coco_images,
     find_coco_splits,
-    scan_coco,
+    read_coco_split,
 )
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.io.images import ImageError
 
 HEIGHT, WIDTH = 30, 40
@@ -58,7 +59,9 @@ def official(root: Path, value: Content, split: str = "train2017") -> Path:
 
 
 def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
-    data: DetectionDataset = CocoDataset(official(tmp_path, content(7, 3)), ["train2017"], None, pytest.fail)
+    data: DetectionDataset = open_form(
+        Form("coco", official(tmp_path, content(7, 3)), ()), ["train2017"], None, pytest.fail
+    )
     assert data.classes == ("zebra", "cat", "dog")  # by ascending id, the one without objects too
     assert data.image_ids == ("7", "3")
     sample = data.read(0)
@@ -97,14 +100,14 @@ def test_layouts(tmp_path: Path, file: str, images: str, split: str) -> None:
     root = make(tmp_path, file, images, content(7))
     assert coco_annotation_file(root, split) == root / file
     assert find_coco_splits(root) == (() if split.endswith(".json") else (split,))
-    data = CocoDataset(root, [split], None, pytest.fail)
+    data = open_form(Form("coco", root, ()), [split], None, pytest.fail)
     assert data.paths[0].samefile(root / images / "007.png")
 
 
 def test_a_split_may_be_a_file_anywhere(tmp_path: Path) -> None:
     make(tmp_path / "elsewhere", "mine.json", "images", content(7))
     (tmp_path / "root").mkdir()
-    data = CocoDataset(tmp_path / "root", [str(tmp_path / "elsewhere/mine.json")], None, pytest.fail)
+    data = open_form(Form("coco", tmp_path / "root", ()), [str(tmp_path / "elsewhere/mine.json")], None, pytest.fail)
     assert data.paths == (tmp_path / "elsewhere/images/007.png",)
 
 
@@ -142,26 +145,26 @@ def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     root = official(tmp_path, content(7))
     with pytest.raises(DatasetMissing) as caught:
-        CocoDataset(root, ["val2017"], None)
+        open_form(Form("coco", root, ()), ["val2017"], None)
     assert str(caught.value) == (
         f"{root}/annotations/instances_val2017.json is missing, needed for split 'val2017'; "
         f"splits below {root}: train2017"
     )
     with pytest.raises(DatasetMissing, match=r"gone.json is missing.*: none"):
-        scan_coco(tmp_path / "nowhere", "gone.json")
+        read_coco_split(tmp_path / "nowhere", "gone.json")
 
 
 def test_given_classes_keep_their_order_and_need_not_be_in_the_file(tmp_path: Path) -> None:
     root = official(tmp_path, content(7))
-    data = CocoDataset(root, ["train2017"], ["dog", "bird", "cat"], pytest.fail)
+    data = open_form(Form("coco", root, ()), ["train2017"], ["dog", "bird", "cat"], pytest.fail)
     assert data.classes == ("dog", "bird", "cat")
     assert data.target(0).labels.tolist() == [0, 0, 2]
     assert data.ground_truth().category_numbers == (9, 10, 4)
     unknown = r"annotation 0 \(id 1, dog\): category_id: 'dog' is not one of the classes, the nearest is 'dogs'"
     with pytest.raises(ValueError, match=unknown):
-        CocoDataset(root, ["train2017"], ["dogs", "cat"])
+        open_form(Form("coco", root, ()), ["train2017"], ["dogs", "cat"])
     with pytest.raises(ValueError, match="are there more than once"):
-        CocoDataset(root, ["train2017"], ["dog", "cat", "cat"])
+        open_form(Form("coco", root, ()), ["train2017"], ["dog", "cat", "cat"])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,9 @@ def test_suspicious_boxes_are_scored_as_stated(
     tmp_path: Path, box: list[float], learned: list[float] | None, summary: str | None
 ) -> None:
     warnings: list[str] = []
-    data = CocoDataset(official(tmp_path, content(7, boxes=[box])), ["train2017"], None, warnings.append)
+    data = open_form(
+        Form("coco", official(tmp_path, content(7, boxes=[box])), ()), ["train2017"], None, warnings.append
+    )
     assert data.target(0).boxes.tolist() == ([] if learned is None else [learned])
     assert data.ground_truth().objects.xywh.tolist() == [box]
     assert len(warnings) == (summary is not None)
@@ -194,41 +199,44 @@ def test_a_size_that_is_not_stated_is_that_of_the_image(tmp_path: Path) -> None:
     del value["images"][0]["height"]
     root = official(tmp_path, value)
     warnings: list[str] = []
-    data = CocoDataset(root, ["train2017"], None, warnings.append)
+    data = open_form(Form("coco", root, ()), ["train2017"], None, warnings.append)
     assert data.size(0) == (HEIGHT, WIDTH)
     assert len(warnings) == 1
     assert f"1 {NO_SIZE}" in warnings[0]
     (root / "train2017/007.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"image id 7: height, width: are not two positive .* the file is empty"):
-        CocoDataset(root, ["train2017"], None)
+        open_form(Form("coco", root, ()), ["train2017"], None)
     (root / "train2017/007.png").unlink()
     with pytest.raises(ValueError, match="there is no image; give them"):
-        CocoDataset(root, ["train2017"], None, need_images=False)
+        open_form(Form("coco", root, ()), ["train2017"], None, need_images=False)
 
 
 def test_an_image_of_another_size_is_an_error_when_read(tmp_path: Path) -> None:
     root = official(tmp_path, content(7))
     Image.new("RGB", (WIDTH, WIDTH)).save(root / "train2017/007.png")
     with pytest.raises(ImageError, match="its annotations are for 40 x 30"):
-        CocoDataset(root, ["train2017"], None).read(0)
+        open_form(Form("coco", root, ()), ["train2017"], None).read(0)
 
 
 def test_images_must_be_there_unless_they_are_not_needed(tmp_path: Path) -> None:
     root = official(tmp_path, content(7, 8))
     (root / "train2017/008.png").unlink()
     with pytest.raises(ValueError, match=r"image id 8: file_name: .*train2017/008.png is missing"):
-        CocoDataset(root, ["train2017"], None)
+        open_form(Form("coco", root, ()), ["train2017"], None)
     (root / "train2017/007.png").unlink()
     with pytest.raises(ValueError, match=r"none of its 2 images, such as '007.png', is in .*/train2017"):
-        CocoDataset(root, ["train2017"], None)
+        open_form(Form("coco", root, ()), ["train2017"], None)
     (root / "train2017").rmdir()
-    assert CocoDataset(root, ["train2017"], None, pytest.fail, need_images=False).image_ids == ("7", "8")
+    assert open_form(Form("coco", root, ()), ["train2017"], None, pytest.fail, need_images=False).image_ids == (
+        "7",
+        "8",
+    )
 
 
 def test_splits_are_joined(tmp_path: Path) -> None:
     root = official(tmp_path, content(7, 8))
     official(tmp_path, content(3), "val2017")
-    data = CocoDataset(root, ["val2017", "train2017"], None, pytest.fail)
+    data = open_form(Form("coco", root, ()), ["val2017", "train2017"], None, pytest.fail)
     assert data.image_ids == ("3", "7", "8")
     assert data.ground_truth().counts.tolist() == [3, 3, 0]
     assert [path.name for path in data.paths] == ["003.png", "007.png", "008.png"]
@@ -238,17 +246,17 @@ def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
     root = make(tmp_path, "annotations/part.json", "images", content(7, 8))
     make(tmp_path, "annotations/all.json", "images", content(7, 8, 9))
     warnings: list[str] = []
-    data = CocoDataset(root, ["part", "all", "part"], None, warnings.append)
+    data = open_form(Form("coco", root, ()), ["part", "all", "part"], None, warnings.append)
     assert data.image_ids == ("7", "8", "9")
     assert data.ground_truth().counts.tolist() == [3, 0, 0]
     assert len(warnings) == 1
     assert f"4 {LISTED_TWICE}; the first: {root}/annotations/all.json: image id 7: is also in" in warnings[0]
     make(tmp_path, "annotations/other.json", "images", content(7, boxes=[[1, 1, 2, 2]]))
     with pytest.raises(ValueError, match=r"other.json: image id 7: has other objects than in .*part.json"):
-        CocoDataset(root, ["part", "other"], None)
+        open_form(Form("coco", root, ()), ["part", "other"], None)
     official(tmp_path, content(7))
     with pytest.raises(ValueError, match=r"image id 7: is .*train2017/007.png, in .*part.json it is .*images/007.png"):
-        CocoDataset(root, ["part", "train2017"], None)
+        open_form(Form("coco", root, ()), ["part", "train2017"], None)
 
 
 @pytest.mark.parametrize("category", [{"id": 9, "name": "Dog"}, {"id": 5, "name": "dog"}])
@@ -256,18 +264,20 @@ def test_splits_must_agree_on_categories(tmp_path: Path, category: Content) -> N
     root = official(tmp_path, content(7))
     official(tmp_path, content(8) | {"annotations": [], "categories": [category]}, "val2017")
     with pytest.raises(ValueError, match=r"instances_val2017.json: categories: '[Dd]og' has id [59]"):
-        CocoDataset(root, ["train2017", "val2017"], None)
+        open_form(Form("coco", root, ()), ["train2017", "val2017"], None)
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     root = official(tmp_path, {"images": [], "annotations": [], "categories": []})
     for splits in ([], ["train2017"]):
         with pytest.raises(ValueError, match="list no images"):
-            CocoDataset(root, splits, None)
+            open_form(Form("coco", root, ()), splits, None)
     official(tmp_path, content(7) | {"annotations": [], "categories": []})
     with pytest.raises(ValueError, match="no categories, so no classes"):
-        CocoDataset(root, ["train2017"], None)
-    assert CocoDataset(root, ["train2017"], ["dog"], pytest.fail).ground_truth().category_numbers == (1,)
+        open_form(Form("coco", root, ()), ["train2017"], None)
+    assert open_form(Form("coco", root, ()), ["train2017"], ["dog"], pytest.fail).ground_truth().category_numbers == (
+        1,
+    )
 
 
 def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
@@ -278,8 +288,8 @@ def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
     root = official(tmp_path, value)
     (root / "train2017/008.png").unlink()
     with pytest.raises(ValueError, match=r"annotation 0 \(id 1, dog\): bbox: is \[1, 2, 3\], expected .*check-data"):
-        CocoDataset(root, ["train2017"], None)
-    found = scan_coco(root, "train2017", ["dog"])
+        open_form(Form("coco", root, ()), ["train2017"], None)
+    found = read_coco_split(root, "train2017")
     assert [fault.field for fault in found.faults if fault.severity is Severity.ERROR] == [
         "bbox",
         "category_id",
@@ -295,8 +305,8 @@ def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_one_fault(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [')
-    found = scan_coco(tmp_path, "a")
+    found = read_coco_split(tmp_path, "a")
     assert len(found.faults) == 1
     assert "is not JSON" in str(found.faults[0])
     with pytest.raises(ValueError, match="is not JSON"):
-        CocoDataset(tmp_path, ["a"], None)
+        open_form(Form("coco", tmp_path, ()), ["a"], None)

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from detkit.data.faults import DatasetMissing
-from detkit.data.formats.forms import Form, Roles, SplitPart, find_form, open_form, parse_split, roles
+from detkit.data.formats.forms import Form, Roles, SplitPart, find_form, parse_split, roles
+from detkit.data.formats.opening import open_form
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
 COCO = '{"images": [], "annotations": [], "categories": []}'

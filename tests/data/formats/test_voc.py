@@ -14,7 +14,9 @@ from PIL import Image
 from detkit.data.dataset import DetectionDataset
 from detkit.data.faults import DatasetMissing, Severity
 from detkit.data.formats import voc_xml
-from detkit.data.formats.voc import VOC_CLASSES, VocDataset, find_splits
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
+from detkit.data.formats.voc import VOC_CLASSES, find_splits
 from detkit.data.formats.voc_xml import Annotation, parse_annotation
 from detkit.data.io.images import ImageError, ImageHeader
 
@@ -287,7 +289,7 @@ def test_boxes_that_are_kept_lie_inside_and_have_area(tmp_path: Path, boxes: lis
 def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
     cat = object_xml("cat", box_xml(2, 3, 4, 5), "<difficult>1</difficult>")
     root = make_voc(tmp_path, {"train": ["b", "a", "c"]}, {"a": file_xml(), "c": file_xml(cat, object_xml())})
-    data: DetectionDataset = VocDataset(root, ["train"], None, pytest.fail)
+    data: DetectionDataset = open_form(Form("voc", root, ()), ["train"], None, pytest.fail)
     assert data.classes == ("cat", "dog")
     assert data.image_ids == ("b", "a", "c")
     assert len(data) == 3
@@ -310,7 +312,7 @@ def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
 
 
 def test_given_classes_keep_their_order(tmp_path: Path) -> None:
-    data = VocDataset(make_voc(tmp_path, {"train": ["a"]}), ["train"], ["zebra", "dog"], pytest.fail)
+    data = open_form(Form("voc", make_voc(tmp_path, {"train": ["a"]}), ()), ["train"], ["zebra", "dog"], pytest.fail)
     assert data.classes == ("zebra", "dog")
     assert data.target(0).labels.tolist() == [1]
     assert len(VOC_CLASSES) == 20
@@ -320,14 +322,14 @@ def test_given_classes_keep_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".png", ".PNG", ".bmp", ".webp", ".tiff", ".gif"])
 def test_images_are_found_by_id_whatever_their_suffix(tmp_path: Path, suffix: str) -> None:
     root = make_voc(tmp_path, {"train": ["a.v2"]}, suffix=suffix)
-    assert VocDataset(root, ["train"], None).read(0).image.shape == (3, HEIGHT, WIDTH)
+    assert open_form(Form("voc", root, ()), ["train"], None).read(0).image.shape == (3, HEIGHT, WIDTH)
 
 
 def test_split_files_are_read_with_patience(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"train": ["a", "b", "c"]})
     (root / "ImageSets/Main/train.txt").write_bytes(b"\xef\xbb\xbfa  1\r\n\r\n  b -1\r\na 1\n\nc 0")
     warnings: list[str] = []
-    assert VocDataset(root, ["train"], None, warnings.append).image_ids == ("a", "b", "c")
+    assert open_form(Form("voc", root, ()), ["train"], None, warnings.append).image_ids == ("a", "b", "c")
     assert len(warnings) == 1
     assert "1 ids are listed more than once" in warnings[0]
     assert "line 4: id 'a'" in warnings[0]
@@ -349,7 +351,7 @@ def test_bad_lines_of_a_split_are_errors(tmp_path: Path, line: str, message: str
     root = make_voc(tmp_path, {"train": ["a"]})
     (root / "ImageSets/Main/train.txt").write_text(line + "\n")
     with pytest.raises(ValueError) as caught:
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
     assert message in str(caught.value)
     assert "train.txt" in str(caught.value)
     assert "detkit check-data" in str(caught.value)
@@ -358,62 +360,62 @@ def test_bad_lines_of_a_split_are_errors(tmp_path: Path, line: str, message: str
 def test_a_split_that_is_not_text_or_empty_is_an_error(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"train": ["a"], "val": []})
     with pytest.raises(ValueError, match="list no images"):
-        VocDataset(root, ["val"], None)
+        open_form(Form("voc", root, ()), ["val"], None)
     with pytest.raises(ValueError, match="list no images"):
-        VocDataset(root, [], None)
+        open_form(Form("voc", root, ()), [], None)
     (root / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfea\0")
     with pytest.raises(ValueError, match="cannot be read as UTF-8"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
 
 
 def test_missing_annotation_and_twofold_image_are_errors(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"train": ["a"]})
     Image.new("RGB", (4, 4)).save(root / "JPEGImages/a.png")
     with pytest.raises(ValueError, match=r"id 'a' has 2 images: a.jpg, a.png; keep one"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
     (root / "JPEGImages/a.png").unlink()
     (root / "Annotations/a.xml").unlink()
     with pytest.raises(ValueError, match=r"Annotations/a.xml is missing.*detkit detect"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
 
 
 def test_the_first_error_stops_and_names_its_place(tmp_path: Path) -> None:
     bad = file_xml(object_xml(), object_xml("cat", box_xml(1, 2, "x", 4)))
     root = make_voc(tmp_path, {"train": ["a", "b"]}, {"b": bad})
     with pytest.raises(ValueError, match=r"b\.xml: object 1 \(cat\): bndbox/xmax: is 'x', expected a number"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
     with pytest.raises(ValueError, match=r"object 0 \(dog\): name: 'dog' is not one of the classes, the nearest"):
-        VocDataset(root, ["train"], ["dogs"])
+        open_form(Form("voc", root, ()), ["train"], ["dogs"])
     (root / "JPEGImages/a.jpg").write_bytes(b"")
     with pytest.raises(ImageError, match=r"a\.jpg: the file is empty"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
 
 
 def test_classes_must_be_there_and_differ(tmp_path: Path) -> None:
     root = make_voc(tmp_path, {"train": ["a"]}, {"a": file_xml()})
     with pytest.raises(ValueError, match="no objects, so no classes"):
-        VocDataset(root, ["train"], None)
+        open_form(Form("voc", root, ()), ["train"], None)
     with pytest.raises(ValueError, match=r"\['cat'\] are there more than once"):
-        VocDataset(root, ["train"], ["cat", "cat"])
-    assert len(VocDataset(root, ["train"], ["cat"]).target(0).boxes) == 0
+        open_form(Form("voc", root, ()), ["train"], ["cat", "cat"])
+    assert len(open_form(Form("voc", root, ()), ["train"], ["cat"]).target(0).boxes) == 0
 
 
 def test_warnings_are_summed_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wide = file_xml(object_xml(box=box_xml(1, 1, 99, 9)), object_xml(box=box_xml(0, 1, 9, 9)))
     root = make_voc(tmp_path, {"train": ["a", "b"]}, {"a": wide, "b": wide})
     warnings: list[str] = []
-    VocDataset(root, ["train"], None, warnings.append)
+    open_form(Form("voc", root, ()), ["train"], None, warnings.append)
     assert len(warnings) == 2
     assert f"2 {voc_xml.CLIPPED}; the first: {root / 'Annotations/a.xml'}: object 0 (dog)" in warnings[0]
     assert f"2 {voc_xml.ZERO_BASED}; the first: {root / 'Annotations/a.xml'}: object 1 (dog)" in warnings[1]
-    VocDataset(root, ["train"], None)
+    open_form(Form("voc", root, ()), ["train"], None)
     assert [record.getMessage() for record in caplog.records] == warnings
 
 
 def test_a_union_of_folders(tmp_path: Path) -> None:
     make_voc(tmp_path / "VOC2007", {"trainval": ["000001"]})
     make_voc(tmp_path / "VOC2012", {"trainval": ["2008_000001"]}, {"2008_000001": file_xml(object_xml("cat"))})
-    data = VocDataset(tmp_path, ["VOC2007/trainval", "VOC2012/trainval"], None, pytest.fail)
+    data = open_form(Form("voc", tmp_path, ()), ["VOC2007/trainval", "VOC2012/trainval"], None, pytest.fail)
     assert data.image_ids == ("000001", "2008_000001")
     assert data.classes == ("cat", "dog")
 
@@ -422,9 +424,13 @@ def test_the_same_id_in_a_union(tmp_path: Path) -> None:
     make_voc(tmp_path / "x", {"train": ["a", "b"], "trainval": ["a", "b", "c"]})
     make_voc(tmp_path / "y", {"train": ["a"]})
     with pytest.raises(ValueError, match=r"y/JPEGImages/a.jpg: has the id of .*x/JPEGImages/a.jpg"):
-        VocDataset(tmp_path, ["x/train", "y/train"], None)
+        open_form(Form("voc", tmp_path, ()), ["x/train", "y/train"], None)
     warnings: list[str] = []
-    assert VocDataset(tmp_path, ["x/train", "x/trainval"], None, warnings.append).image_ids == ("a", "b", "c")
+    assert open_form(Form("voc", tmp_path, ()), ["x/train", "x/trainval"], None, warnings.append).image_ids == (
+        "a",
+        "b",
+        "c",
+    )
     assert len(warnings) == 1
     assert "2 ids are listed more than once" in warnings[0]
 
@@ -432,16 +438,16 @@ def test_the_same_id_in_a_union(tmp_path: Path) -> None:
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     root = make_voc(tmp_path / "data set", {"train": ["a"], "test": ["b"]})
     with pytest.raises(DatasetMissing) as caught:
-        VocDataset(root, ["val"], None)
+        open_form(Form("voc", root, ()), ["val"], None)
     assert str(caught.value) == (
         f"{root}/ImageSets/Main/val.txt is missing, needed for split 'val'; splits below {root}: test, train"
     )
     with pytest.raises(DatasetMissing) as caught:
-        VocDataset(root, ["VOC2007/trainval"], None)
+        open_form(Form("voc", root, ()), ["VOC2007/trainval"], None)
     assert f"{root}/VOC2007 is missing" in str(caught.value)
     assert str(caught.value).endswith(f"detkit download voc07 --root '{root}'")
     with pytest.raises(DatasetMissing, match=r"gone is missing.* none; .*detkit download voc12 --root"):
-        VocDataset(tmp_path / "gone", ["VOC2012/train"], None)
+        open_form(Form("voc", tmp_path / "gone", ()), ["VOC2012/train"], None)
 
 
 def test_per_class_files_are_not_splits(tmp_path: Path) -> None:
@@ -449,4 +455,4 @@ def test_per_class_files_are_not_splits(tmp_path: Path) -> None:
     (tmp_path / "VOC2007/ImageSets/Main/dog_train.txt").write_text("a  1\n")
     assert find_splits(tmp_path) == ("VOC2007/my_train", "VOC2007/train")
     assert find_splits(tmp_path / "gone") == ()
-    assert VocDataset(tmp_path, ["VOC2007/dog_train"], None).image_ids == ("a",)
+    assert open_form(Form("voc", tmp_path, ()), ["VOC2007/dog_train"], None).image_ids == ("a",)

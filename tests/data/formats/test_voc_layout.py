@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from detkit.data.faults import DatasetMissing
-from detkit.data.formats.voc import VocDataset, find_splits
-from detkit.data.formats.voc_layout import NO_IMAGE, NOT_ANNOTATED
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
+from detkit.data.formats.voc import NO_IMAGE, NOT_ANNOTATED, find_splits
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
 
@@ -32,11 +33,11 @@ def add(images: Path, annotations: Path, name: str) -> None:
 def test_folders_that_are_splits(tmp_path: Path, images: str, annotations: str, split: str) -> None:
     add(tmp_path / images, tmp_path / annotations, "my dog")
     assert find_splits(tmp_path) == (split,)
-    data = VocDataset(tmp_path, [split], None, pytest.fail)
+    data = open_form(Form("voc", tmp_path, ()), [split], None, pytest.fail)
     assert data.image_ids == ("my_dog",)
     assert data.target(0).boxes.tolist() == [[0, 0, 3, 3]]
     with pytest.raises(DatasetMissing, match=f"splits below .*: {split}"):
-        VocDataset(tmp_path, ["gone"], None)
+        open_form(Form("voc", tmp_path, ()), ["gone"], None)
 
 
 def test_files_that_stand_alone_are_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_files_that_stand_alone_are_left_out_with_a_warning(tmp_path: Path) -> N
     Image.new("RGB", (8, 6)).save(tmp_path / "train" / "b.png")
     (tmp_path / "train" / "c.xml").write_text("<annotation/>")
     warnings: list[str] = []
-    assert VocDataset(tmp_path, ["train"], None, warnings.append).image_ids == ("a",)
+    assert open_form(Form("voc", tmp_path, ()), ["train"], None, warnings.append).image_ids == ("a",)
     assert [NOT_ANNOTATED in warnings[0], NO_IMAGE in warnings[1]] == [True, True]
 
 
@@ -52,11 +53,11 @@ def test_names_that_cannot_be_told_apart_are_errors(tmp_path: Path) -> None:
     for name in ("a b", "a_b"):
         add(tmp_path, tmp_path, name)
     with pytest.raises(ValueError, match=r"differs from .* by white space only"):
-        VocDataset(tmp_path, ["all"], None)
+        open_form(Form("voc", tmp_path, ()), ["all"], None)
     (tmp_path / "a b.xml").unlink()
     Image.new("RGB", (8, 6)).save(tmp_path / "a_b.jpg")
     with pytest.raises(ValueError, match=r"a_b\.png: has the name of a_b\.jpg but for the suffix"):
-        VocDataset(tmp_path, ["all"], None)
+        open_form(Form("voc", tmp_path, ()), ["all"], None)
 
 
 def test_other_folders_are_no_splits(tmp_path: Path) -> None:

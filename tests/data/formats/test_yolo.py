@@ -9,7 +9,9 @@ from PIL import Image
 
 from detkit.data.dataset import DetectionDataset
 from detkit.data.faults import CLIPPED, DatasetMissing, Severity
-from detkit.data.formats.yolo import YoloDataset, scan_yolo
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
+from detkit.data.formats.yolo import read_yolo_split
 from detkit.data.formats.yolo_labels import NO_AREA, TWICE, YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import find_yolo_splits
 from detkit.data.io.images import ImageError
@@ -153,7 +155,7 @@ def ultralytics(root: Path, yaml: str = "path: .\ntrain: images/train\nval: imag
 
 
 def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
-    data: DetectionDataset = YoloDataset(ultralytics(tmp_path), ["train"], None, pytest.fail)
+    data: DetectionDataset = open_form(Form("yolo", ultralytics(tmp_path), ()), ["train"], None, pytest.fail)
     assert data.classes == NAMES
     assert data.image_ids == ("a", "b")
     assert data.size(0) == (HEIGHT, WIDTH)
@@ -167,10 +169,10 @@ def test_a_data_set_reads_images_and_targets(tmp_path: Path) -> None:
 
 
 def test_given_classes_are_matched_by_name(tmp_path: Path) -> None:
-    data = YoloDataset(ultralytics(tmp_path), ["train", "val"], ["cat", "cow", "dog"], pytest.fail)
+    data = open_form(Form("yolo", ultralytics(tmp_path), ()), ["train", "val"], ["cat", "cow", "dog"], pytest.fail)
     assert data.ground_truth().objects.labels.tolist() == [0, 2, 2]
     with pytest.raises(ValueError, match=r"labels/train/a\.txt: line 1 \(cat\): class: 'cat' is not one of"):
-        YoloDataset(tmp_path, ["train"], ["dog"])
+        open_form(Form("yolo", tmp_path, ()), ["train"], ["dog"])
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_given_classes_are_matched_by_name(tmp_path: Path) -> None:
 def test_places_in_the_yaml_are_found(tmp_path: Path, yaml: str) -> None:
     write(ultralytics(tmp_path, yaml) / "val.txt", "./images/val/c.png\n\n")
     assert find_yolo_splits(tmp_path) == ("train", "val")
-    assert YoloDataset(tmp_path, ["train", "val"], None, pytest.fail).image_ids == ("a", "b", "c")
+    assert open_form(Form("yolo", tmp_path, ()), ["train", "val"], None, pytest.fail).image_ids == ("a", "b", "c")
 
 
 def test_a_folder_that_the_path_names_is_used(tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_a_folder_that_the_path_names_is_used(tmp_path: Path) -> None:
     root = tmp_path / "yaml"
     root.mkdir()
     write(root / "mine.yml", f"path: {tmp_path / 'images'}\ntrain: images/val\nnames: [dog, cat]\n")
-    assert YoloDataset(root, ["train"], None).image_ids == ("c",)
+    assert open_form(Form("yolo", root, ()), ["train"], None).image_ids == ("c",)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_shapes_without_yaml(
     write(tmp_path / place, "dog\ncat\n")
     assert find_yolo_splits(tmp_path) == splits
     for split, image_id in ids.items():
-        data = YoloDataset(tmp_path, [split], None, pytest.fail)
+        data = open_form(Form("yolo", tmp_path, ()), [split], None, pytest.fail)
         assert (data.image_ids, data.classes, len(data.ground_truth().objects)) == ((image_id,), NAMES, 1)
 
 
@@ -224,7 +226,7 @@ def test_without_names_an_error_says_what_to_write(tmp_path: Path) -> None:
     image(tmp_path / "images/train/a.png")
     assert find_yolo_splits(tmp_path) == ("train",)
     with pytest.raises(ValueError, match=r"no file names the classes; write a data\.yaml"):
-        YoloDataset(tmp_path, ["train"], None)
+        open_form(Form("yolo", tmp_path, ()), ["train"], None)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_without_names_an_error_says_what_to_write(tmp_path: Path) -> None:
 def test_yaml_files_that_are_refused(tmp_path: Path, yaml: str, message: str) -> None:
     ultralytics(tmp_path, yaml)
     with pytest.raises(ValueError) as caught:
-        YoloDataset(tmp_path, ["train"], None)
+        open_form(Form("yolo", tmp_path, ()), ["train"], None)
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "data.yaml"))
 
@@ -258,7 +260,7 @@ def test_several_yaml_files(tmp_path: Path) -> None:
     ultralytics(tmp_path)
     write(tmp_path / "other.yaml", "train: images/val\nnames: [x]\n")
     write(tmp_path / "broken.yaml", "[")
-    assert YoloDataset(tmp_path, ["train"], None).classes == NAMES
+    assert open_form(Form("yolo", tmp_path, ()), ["train"], None).classes == NAMES
     (tmp_path / "data.yaml").rename(tmp_path / "third.yaml")
     with pytest.raises(ValueError, match=r"has 2 YAML files .*\(other.yaml, third.yaml\); keep one"):
         find_yolo_splits(tmp_path)
@@ -270,34 +272,34 @@ def test_splits_that_are_not_there_or_have_no_labels(tmp_path: Path) -> None:
     assert find_yolo_splits(tmp_path) == ("train",)
     assert find_yolo_splits(tmp_path / "gone") == ()
     with pytest.raises(DatasetMissing, match=r"'test' is 'images/gone' in data\.yaml, which is not.*: train"):
-        YoloDataset(tmp_path, ["test"], None)
+        open_form(Form("yolo", tmp_path, ()), ["test"], None)
     with pytest.raises(DatasetMissing, match=r"'val' is .* of which no image has a label file"):
-        YoloDataset(tmp_path, ["val"], None)
+        open_form(Form("yolo", tmp_path, ()), ["val"], None)
     with pytest.raises(DatasetMissing, match=r"'dev' is neither in a data\.yaml"):
-        YoloDataset(tmp_path, ["dev"], None)
+        open_form(Form("yolo", tmp_path, ()), ["dev"], None)
 
 
 def test_ids_must_differ(tmp_path: Path) -> None:
     ultralytics(tmp_path)
     image(tmp_path / "images/val/a.png", shade=5)
     with pytest.raises(ValueError, match=r"images/val/a\.png: has the id of .*images/train/a\.png"):
-        YoloDataset(tmp_path, ["train", "val"], None)
+        open_form(Form("yolo", tmp_path, ()), ["train", "val"], None)
     image(tmp_path / "images/train/x y.png")
     image(tmp_path / "images/train/x_y.png", shade=7)
     with pytest.raises(ValueError, match=r"x_y\.png: has the id of .*x y\.png, 'x_y'"):
-        YoloDataset(tmp_path, ["train"], None)
+        open_form(Form("yolo", tmp_path, ()), ["train"], None)
 
 
 def test_lists_of_folders_and_of_images(tmp_path: Path) -> None:
     ultralytics(tmp_path, "train: [images/train, images/val]\nval: val.txt\nnames: [dog, cat]\n")
     write(tmp_path / "val.txt", f"{tmp_path}/images/val/c.png\nimages/train/a.png\n/other/images/val/c.png\n")
-    assert YoloDataset(tmp_path, ["train"], None).image_ids == ("train_a", "train_b", "val_c")
+    assert open_form(Form("yolo", tmp_path, ()), ["train"], None).image_ids == ("train_a", "train_b", "val_c")
     warnings: list[str] = []
-    assert YoloDataset(tmp_path, ["val"], None, warnings.append).image_ids == ("val_c", "train_a")
+    assert open_form(Form("yolo", tmp_path, ()), ["val"], None, warnings.append).image_ids == ("val_c", "train_a")
     assert len(warnings) == 1 and "listed before in 'val'" in warnings[0]
     write(tmp_path / "val.txt", "images/val/c.png\nimages/val/gone.png\n")
     with pytest.raises(ValueError, match=r"val\.txt: line 2: 'images/val/gone\.png' is not there"):
-        YoloDataset(tmp_path, ["val"], None)
+        open_form(Form("yolo", tmp_path, ()), ["val"], None)
 
 
 def test_warnings_are_told_once_a_kind_and_information_never(tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_warnings_are_told_once_a_kind_and_information_never(tmp_path: Path) -> 
     write(root / "labels/train/a.txt", "0 0.9 0.5 0.5 0.5\n" * 3 + "1 0.9 0.5 0.5 0.5\n")
     write(root / "labels/train/orphan.txt", DOG)
     warnings: list[str] = []
-    YoloDataset(root, ["train"], None, warnings.append)
+    open_form(Form("yolo", root, ()), ["train"], None, warnings.append)
     assert len(warnings) == 2
     assert f"4 {CLIPPED}; the first: {root}/labels/train/a.txt: line 1 (dog): box" in warnings[0]
     assert f"2 {TWICE}" in warnings[1]
@@ -316,7 +318,7 @@ def test_a_scan_holds_every_fault(tmp_path: Path) -> None:
     write(root / "labels/train/a.txt", "7 0.5 0.5 0.5 0.5\n" + DOG)
     write(root / "labels/train/orphan.txt", DOG)
     write(root / "images/train/b.png", "")
-    scan = scan_yolo(root, "train")
+    scan = read_yolo_split(root, "train")
     first, second = scan.images
     assert scan.classes == NAMES
     assert (first.place.image_id, first.header and first.header.size) == ("a", (HEIGHT, WIDTH))
@@ -325,10 +327,10 @@ def test_a_scan_holds_every_fault(tmp_path: Path) -> None:
     assert second.header is None and "the file is empty" in str(second.faults[0])
     assert [(fault.file.name, fault.severity) for fault in scan.faults] == [("orphan.txt", Severity.INFO)]
     with pytest.raises(ValueError, match=r"expected 0\.\.1"):
-        YoloDataset(root, ["train"], None)
+        open_form(Form("yolo", root, ()), ["train"], None)
     write(root / "labels/train/a.txt", DOG)
     with pytest.raises(ImageError, match=r"b\.png: the file is empty"):
-        YoloDataset(root, ["train"], None)
+        open_form(Form("yolo", root, ()), ["train"], None)
 
 
 def test_an_outline_without_area_has_that_of_its_box(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import open_form
 from detkit.data.pipeline.proposal_file import ProposalFile, WithProposals
 
 FORK = multiprocessing.get_context("fork")  # as the DataLoader's workers are started
@@ -198,11 +200,11 @@ def test_a_kill_in_the_middle_of_a_write_leaves_whole_images(tmp_path: Path) -> 
 
 
 @pytest.fixture
-def dataset(voc_root: Path) -> VocDataset:
-    return VocDataset(voc_root, ["val"], None)  # 000008 and 000009, 128 x 96 px
+def dataset(voc_root: Path) -> ListedDataset:
+    return open_form(Form("voc", voc_root, ()), ["val"], None)  # 000008 and 000009, 128 x 96 px
 
 
-def test_samples_carry_the_best_proposals_of_the_files(dataset: VocDataset, tmp_path: Path) -> None:
+def test_samples_carry_the_best_proposals_of_the_files(dataset: ListedDataset, tmp_path: Path) -> None:
     first, second = filled(tmp_path / "1.sqlite", "000009", "elsewhere"), filled(tmp_path / "2.sqlite", "000008")
     both = WithProposals(dataset, [first, second], count=2)
     assert (len(both), both.image_ids, both.classes) == (2, dataset.image_ids, dataset.classes)
@@ -219,7 +221,7 @@ def test_samples_carry_the_best_proposals_of_the_files(dataset: VocDataset, tmp_
     assert torch.equal(again.proposals(0), both.proposals(0))
 
 
-def test_missing_images_are_told_at_once_and_counted(dataset: VocDataset, tmp_path: Path) -> None:
+def test_missing_images_are_told_at_once_and_counted(dataset: ListedDataset, tmp_path: Path) -> None:
     one, none = filled(tmp_path / "1.sqlite", "000008"), filled(tmp_path / "2.sqlite")
     make = r"make them with detkit make-proposals"
     with pytest.raises(ValueError, match=rf"^image 000009: no proposals in \S+1\.sqlite, \S+2\.sqlite; {make}"):
@@ -228,7 +230,7 @@ def test_missing_images_are_told_at_once_and_counted(dataset: VocDataset, tmp_pa
         WithProposals(dataset, [none], count=5)
 
 
-def test_proposals_for_an_image_of_another_size_are_refused(dataset: VocDataset, tmp_path: Path) -> None:
+def test_proposals_for_an_image_of_another_size_are_refused(dataset: ListedDataset, tmp_path: Path) -> None:
     file = filled(tmp_path / "a.sqlite", "000008", "000009")
     file.write("000009", boxes_of(0), scores_of(), (128, 96), 0.1)
     both = WithProposals(dataset, [file], count=5)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.formats.voc import VocDataset
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.data.io.images import read_image
 from detkit.data.synthetic import shapes
 from detkit.data.synthetic.shapes import COUNTS, Placed, Scene, draw_scene, write_shapes
@@ -150,7 +151,7 @@ def test_objects_stay_large_enough_to_see(scenes: list[Scene]) -> None:
 
 def test_it_loads_without_a_warning(root: Path, scenes: list[Scene]) -> None:
     warnings: list[str] = []
-    dataset = VocDataset(root, ["train", "val", "test"], None, warnings.append)
+    dataset = open_form(Form("voc", root, ()), ["train", "val", "test"], None, warnings.append)
     assert warnings == []
     assert dataset.classes == CLASSES  # every class is there
     assert len(dataset) == len(scenes)

@@ -1,0 +1,87 @@
+"""Boxes in other units than their form has: fractions of the image for pixels, corners for width and height.
+
+They would train silently, on boxes of a pixel or of the wrong place: what they look like is said, and nothing is
+guessed. Notation: M objects.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from detkit.data.faults import Fault
+from detkit.data.ground_truth import Bools, Floats
+from detkit.structures import Size
+
+Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
+
+_ONE = 1.01  # the largest fraction of an image: tools that round, or count from 1, pass 1 by a little
+_LEAST_SIDE = 8  # px, of an image in which boxes may be told to be too small
+_SHARE = 0.5  # of the objects: fewer are single slips, of which each is told by itself
+_BEYOND = 0.25  # share of the boxes that leave their image as width and height, and fit it as corners
+_SLACK = 1.0  # px that a box may leave its image by: tools that count from 1
+
+
+def units_fault(
+    file: Path, box_field: str, stated: Iterable[tuple[Sequence[Corners], Size]], are_sizes: bool = False
+) -> Fault | None:
+    """The error where the boxes of a split look like those of other units; None where they may be pixels.
+
+    stated: of each image its boxes as the file states them, 0-based or 1-based, and its height and width, (0, 0) where
+    that is not known. are_sizes: the boxes are x, y, width, height.
+    """
+    known = [(boxes, size) for boxes, size in stated if boxes and min(size) > _LEAST_SIDE]
+    if not known:
+        return None
+    boxes = np.concatenate([np.array(one, dtype=np.float64).reshape(-1, 4) for one, _ in known])  # (M, 4)
+    sizes = np.repeat(np.array([size for _, size in known]), [len(one) for one, _ in known], axis=0)  # (M, 2)
+    are_fractions = _look_like_fractions(boxes)
+    if are_fractions.mean() >= _SHARE:
+        return _fault(file, box_field, boxes, are_fractions, "fractions of the image", "multiply them by its size")
+    if are_sizes and _look_like_corners(boxes, sizes):
+        what, remedy = "corners (x1, y1, x2, y2)", "write x, y, width, height"
+        chosen = np.ones(len(boxes), dtype=np.bool_)
+        return _fault(file, box_field, boxes, chosen, what, remedy, "left, top, width and height")
+    return None
+
+
+def centres_fault(file: Path, stated: Sequence[Corners]) -> Fault | None:
+    """The error where the boxes of a split in YOLO's form, centre and size as fractions, look like corners."""
+    boxes = np.array(stated, dtype=np.float64).reshape(-1, 4)
+    if not len(boxes):
+        return None
+    beyond = np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2 > 0.5 + _ONE - 1
+    if not _fit_as_corners(boxes, np.ones(2)).all() or beyond.any(axis=1).mean() < _BEYOND:
+        return None
+    what, remedy = "corners (x1, y1, x2, y2)", "write class cx cy w h"
+    return _fault(file, "box", boxes, np.ones(len(boxes), dtype=np.bool_), what, remedy, "centre and size")
+
+
+def _look_like_fractions(boxes: Floats) -> Bools:
+    """(M,) whether all numbers are within 0..1, and not whole: a box of one pixel is no fraction."""
+    inside = ((boxes >= 1 - _ONE) & (boxes <= _ONE)).all(axis=1)
+    found: Bools = inside & (boxes != np.rint(boxes)).any(axis=1)
+    return found
+
+
+def _look_like_corners(boxes: Floats, sizes: Floats) -> bool:
+    """Whether all boxes fit their images as corners, and many do not as width and height."""
+    limits = sizes[:, ::-1] + _SLACK
+    beyond = (boxes[:, :2] + boxes[:, 2:] > limits).any(axis=1)
+    return bool(_fit_as_corners(boxes, limits).all() and beyond.mean() >= _BEYOND)
+
+
+def _fit_as_corners(boxes: Floats, limits: Floats) -> Bools:
+    """(M,) whether they are boxes within their limits (M, 2) or (2,), width and height."""
+    is_inside = (boxes >= 0) & (boxes <= np.concatenate([limits, limits], axis=-1))
+    found: Bools = np.asarray(is_inside.all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1))
+    return found
+
+
+def _fault(
+    file: Path, box_field: str, boxes: Floats, chosen: Bools, what: str, remedy: str, expected: str = "pixels"
+) -> Fault:
+    first = ", ".join(f"{value:g}" for value in boxes[int(np.argmax(chosen))].tolist())
+    count = f"all {len(boxes):,}" if chosen.all() else f"{int(chosen.sum()):,} of {len(boxes):,}"
+    message = f"the numbers of {count} boxes look like {what}, such as ({first}), {expected} are expected: {remedy}"
+    return Fault(file, message, field=box_field)
