@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
 
         perfect = list(found.perfect_lines())
         print(f"page: {write_data_report(arguments.html, found.report, found.frame, found.statistics, perfect)}")
-    return 1 if found.report.has_errors else 0
+    return 0 if found.report.can_train else 1
 
 
 COMMAND = Command("check-data", __doc__, EXAMPLE, add_arguments, run)

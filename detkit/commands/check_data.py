@@ -6,16 +6,19 @@ as detections, they must give an AP of 1.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from detkit.build.data import build_resize
-from detkit.config.data import ImageConfig
+from detkit.build.data import build_resize, open_training_data, to_train_on
+from detkit.config.data import FolderData, ImageConfig
 from detkit.config.models import FasterRCNN, RPNConfig
 from detkit.config.schema import Config
-from detkit.data.faults import Fault
+from detkit.data.faults import Fault, FaultError, Severity
 from detkit.data.formats.forms import Form, parse_split, roles
 from detkit.data.formats.joined import with_images
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints, learned_boxes
 from detkit.data.pipeline.prepare import Resize
@@ -78,13 +81,48 @@ def check(form: Form, splits: Sequence[str], classes: Sequence[str] | None, conf
 
     Without a config, or where its detector has no anchors, they are those of py-faster-rcnn.
     """
-    report = check_data(form, splits, classes)
+    reader = SplitReader(form)
+    report = with_verdict(reader, splits, classes, config, check_data(reader, splits, classes))
     frame = frame_of(config)
     statistics = {name: measure(split.truth, frame) for name, split in report.splits.items()}
     found = {name: score_perfect(split) for name, split in report.splits.items()}
     faults = [fault for _, split_faults in found.values() for fault in split_faults]
     report = replace(report, faults=in_order([*report.faults, *faults]))
     return DataCheck(report, frame, statistics, {name: scores for name, (scores, _) in found.items()})
+
+
+def with_verdict(
+    reader: SplitReader,
+    splits: Sequence[str],
+    classes: Sequence[str] | None,
+    config: Config | None,
+    report: CheckReport,
+) -> CheckReport:
+    """Whether training on these splits begins, by doing all that training does before its first step."""
+    names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or reader.form.splits
+    form = replace(reader.form, splits=names)
+    data = None if config is None else config.data
+    is_own = isinstance(data, FolderData) and Path(data.root).resolve() == form.root.resolve()
+    if not is_own and splits and not roles(form).train:  # asked for those to score on: nothing is trained
+        return replace(report, can_train=not report.count(Severity.ERROR))
+
+    def unreadable(datasets: Sequence[ListedDataset]) -> Iterator[Fault]:
+        used = {path for dataset in datasets for path in dataset.paths}
+        return (fault for fault in report.unreadable if fault.file in used)
+
+    try:
+        section = data if is_own and isinstance(data, FolderData) else to_train_on(form, classes)
+        chooses = config is None or config.train.eval_every is not None
+        opened = open_training_data(section, chooses, unreadable, lambda warning: None, reader)
+    except FaultError as error:
+        return replace(report, faults=in_order([*report.faults, error.fault]), can_train=False)
+    except ValueError as error:
+        fault = Fault(form.root, str(error).removeprefix(f"{form.root}: "))
+        return replace(report, faults=in_order([*report.faults, fault]), can_train=False)
+    if opened.why_no_test:
+        fault = Fault(form.root, opened.why_no_test, Severity.WARNING)
+        return replace(report, faults=in_order([*report.faults, fault]))
+    return report
 
 
 def frame_of(config: Config | None) -> Frame:

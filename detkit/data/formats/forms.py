@@ -5,13 +5,14 @@ A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has 
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from detkit.config.data import FormName
 from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
-from detkit.data.formats.coco import coco_annotation_file, coco_layout_faults, find_coco_splits
+from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.voc import find_splits
@@ -83,29 +84,32 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
     found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
     if not found:
+        named = next((fault for kind in kinds for fault in _layout_faults(kind, root)), None)
+        if named is not None:
+            raise DatasetMissing(f"{named}; nothing else there is a data set")
         looked = "; ".join(_LOOKED_FOR[kind] for kind in kinds)
         raise DatasetMissing(f"{root}: no data set is there; looked for {looked}")
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
         raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
     form = found[0]
-    return replace(form, faults=(*_layout_faults(form), *_unread_folders(form)))
+    faults = tuple(_layout_faults(form.kind, root))
+    return replace(form, faults=(*faults, *_unread_folders(form, {fault.file for fault in faults})))
 
 
-def _layout_faults(form: Form) -> Iterator[Fault]:
-    match form.kind:
+def _layout_faults(kind: FormName, root: Path) -> Iterator[Fault]:
+    match kind:
         case "yolo":
-            yield from yolo_layout_faults(form.root)
+            yield from yolo_layout_faults(root)
         case "coco":
-            yield from coco_layout_faults(form.root)
+            yield from coco_layout_faults(root)
 
 
-def _unread_folders(form: Form) -> Iterator[Fault]:
+def _unread_folders(form: Form, told: AbstractSet[Path]) -> Iterator[Fault]:
     """Warnings of folders that are named for a use, have images, and are no split's."""
     names = {word for split in form.splits for word in split.split("/")}
-    told = {str(fault.file.parent if fault.file.is_file() else fault.file) for fault in form.faults}
     for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
-        is_used = folder.name in names or str(folder) in told or UNDIVIDED in names
+        is_used = folder.name in names or folder / ALONE in told or UNDIVIDED in names
         if role_of(folder.name) and not is_used and any(iterate_images(folder)):
             message = "has images, but nothing there says what is in them; add annotations or remove it"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)

@@ -26,6 +26,11 @@ class ListedDataset:
         counts = np.bincount(ground_truth.image_index[learned], minlength=len(self.image_ids))
         self._ends = np.cumsum(counts)
 
+    @property
+    def num_learned(self) -> int:
+        """Objects that a detector learns from: with area in their image, and not ignored."""
+        return int((~self._ignore).sum())
+
     def __len__(self) -> int:
         return len(self.image_ids)
 

@@ -40,14 +40,13 @@ def find_splits(root: Path) -> tuple[str, ...]:
 def read_voc_splits(root: Path, splits: Sequence[str]) -> list[ReadSplit]:
     """Read splits, each annotation once, whatever is wrong with them. Raises DatasetMissing where one is not there.
 
-    Classes are the sorted names of all objects in the splits.
+    The classes of each are the sorted names that its objects have.
     """
     listed = {split: list_split(root, split) for split in splits}
     places = {image.annotation: image for images, _ in listed.values() for image in images}
     files = {path: _read_file(image) for path, image in track(places.items(), "reading annotations", len(places))}
-    names = tuple(sorted({name for file in files.values() for name in file.annotation.names}))
     return [
-        _read_split(root, split, names, images, [files[image.annotation] for image in images], faults)
+        _read_split(root, split, images, [files[image.annotation] for image in images], faults)
         for split, (images, faults) in listed.items()
     ]
 
@@ -70,11 +69,11 @@ def _read_file(image: ListedImage) -> _VocFile:
 def _read_split(
     root: Path,
     split: str,
-    names: tuple[str, ...],
     images: Sequence[ListedImage],
     files: Sequence[_VocFile],
     faults: Sequence[Fault],
 ) -> ReadSplit:
+    names = tuple(sorted({name for file in files for name in file.annotation.names}))
     label_of = {name: label for label, name in enumerate(names)}
     place = find_place(root, split)
     file = root if place is None or place.listing is None else place.listing

@@ -21,13 +21,11 @@ class CheckReport:
     faults: tuple[Fault, ...]  # errors first
     splits: dict[str, ReadSplit]
     near_duplicates: tuple[NearDuplicate, ...]  # each also among the faults
+    unreadable: tuple[Fault, ...] = ()  # images, each also among the faults
+    can_train: bool = True  # whether what training does with these splits would begin
 
     def count(self, severity: Severity) -> int:
         return sum(fault.severity is severity for fault in self.faults)
-
-    @property
-    def has_errors(self) -> bool:
-        return self.count(Severity.ERROR) > 0
 
     @property
     def num_images(self) -> int:
@@ -52,7 +50,9 @@ class CheckReport:
 
     def verdict(self) -> str:
         errors, warnings = self.count(Severity.ERROR), self.count(Severity.WARNING)
-        verdict = "training would stop: mend the errors" if errors else "training can start"
+        verdict = "training can start" if self.can_train else "training would stop: mend the errors"
+        if self.can_train and errors:
+            verdict += ", the errors are in splits that it does not use"
         counts = f"{errors:,} errors, {warnings:,} warnings"
         return f"{self.num_images:,} images, {len(self.splits)} splits: {counts}; {verdict}"
 
