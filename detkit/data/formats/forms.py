@@ -16,7 +16,8 @@ from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_fa
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.voc import find_splits
-from detkit.data.formats.yolo_layout import find_yolo_splits, yolo_layout_faults
+from detkit.data.formats.voc_layout import find_places
+from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_layout_faults
 
 TRAIN_PERCENT = 80  # of a set that comes without division
 UNDIVIDED = "all"  # the split of a set that has none
@@ -106,7 +107,14 @@ def _layout_faults(kind: FormName, root: Path) -> Iterator[Fault]:
 
 
 def _unread_folders(form: Form, told: AbstractSet[Path]) -> Iterator[Fault]:
-    """Warnings of folders that are named for a use, have images, and are no split's."""
+    """Warnings of folders that are named for a use, have images, and are no split's.
+
+    Where files list the images of all splits, the names of folders say nothing.
+    """
+    if form.kind == "voc" and all(place.listing is not None for place in find_places(form.root).values()):
+        return
+    if form.kind == "yolo" and all(place.is_file() for part in find_layout(form.root).places.values() for place in part):
+        return
     names = {word for split in form.splits for word in split.split("/")}
     for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
         is_used = folder.name in names or folder / ALONE in told or UNDIVIDED in names

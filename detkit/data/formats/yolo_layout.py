@@ -101,7 +101,8 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     """The file or folder that a path in a data set means; None where nothing is there.
 
     Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
-    those of another machine: their ends are looked for below `bases`, longest first.
+    those of another machine, and relative ones start from where a tool was run (darknet's data/train.txt): where their
+    first folder is not there, their ends are looked for below `bases`, longest first.
     """
     if "\0" in text:
         return None
@@ -110,7 +111,8 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
-    for start in range(len(parts)) if foreign else (0,):
+    away = bool(parts) and not any((base / parts[0]).exists() for base in bases)
+    for start in range(len(parts)) if foreign or away else (0,):
         end = parts[start:]
         if start and end == ["images"]:
             break  # too little: it would be the same for all splits
