@@ -67,7 +67,7 @@ class AnnotationReader:
         label = self._known(index, entry, "category_id", entry.category_id, self._label_of)
         box = self._box(index, entry)
         area = self._area(index, entry, box)
-        if type(entry.iscrowd) not in (int, bool) or entry.iscrowd not in (0, 1):
+        if type(entry.iscrowd) not in (int, bool, float) or entry.iscrowd not in (0, 1):
             self._error(index, entry, "iscrowd", f"is {short_repr(entry.iscrowd)}, expected 0 or 1")
         elif row is not None and row != NOWHERE and label is not None and box is not None and area is not None:
             self._keys.append((row, index, label, bool(entry.iscrowd)))

@@ -20,7 +20,6 @@ from detkit.data.formats.voc_layout import find_places
 from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_layout_faults
 
 TRAIN_PERCENT = 80  # of a set that comes without division
-UNDIVIDED = "all"  # the split of a set that has none
 UNREAD = "folders are named as those of a split, have images, and are in no split"
 
 _FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
@@ -111,16 +110,28 @@ def _unread_folders(form: Form, told: AbstractSet[Path]) -> Iterator[Fault]:
 
     Where files list the images of all splits, the names of folders say nothing.
     """
-    if form.kind == "voc" and all(place.listing is not None for place in find_places(form.root).values()):
-        return
-    if form.kind == "yolo" and all(place.is_file() for part in find_layout(form.root).places.values() for place in part):
-        return
-    names = {word for split in form.splits for word in split.split("/")}
+    used = _folders_of_splits(form)
     for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
-        is_used = folder.name in names or folder / ALONE in told or UNDIVIDED in names
-        if role_of(folder.name) and not is_used and any(iterate_images(folder)):
+        is_used = any(place.is_relative_to(folder) or folder.is_relative_to(place) for place in used)
+        role = role_of(folder.name)
+        if form.kind == "coco":  # whose files need not lie beside their images
+            is_used = is_used or role in {role_of(split) for split in form.splits}
+        if role and not is_used and folder / ALONE not in told and any(iterate_images(folder)):
             message = "has images, but nothing there says what is in them; add annotations or remove it"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
+
+
+def _folders_of_splits(form: Form) -> list[Path]:
+    """Where images of splits may be; of one whose images a file lists, all that is below the root."""
+    match form.kind:
+        case "voc":
+            places = find_places(form.root).values()
+            return [place.images if place.listing is None else form.root for place in places]
+        case "yolo":
+            parts = find_layout(form.root).places.values()
+            return [form.root if place.is_file() else place for part in parts for place in part]
+        case "coco":
+            return [coco_annotation_file(form.root, split).parent for split in form.splits]
 
 
 def parse_split(split: str) -> tuple[str, SplitPart]:

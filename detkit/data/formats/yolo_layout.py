@@ -262,13 +262,14 @@ def _checked_names(file: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _plain_layout(root: Path) -> YoloLayout:
-    names = _names_of_files(root)
+    names = _names_of_files(root) or _names_alone(root)
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     images = root / "images"
     below_images = sorted(folder for folder in images.iterdir() if folder.is_dir()) if images.is_dir() else []
     shapes: list[tuple[dict[str, Path], bool]] = [  # and whether images in folders below count
         ({folder.name: folder for folder in below_images}, True),
         ({folder.name: folder / "images" for folder in folders if (folder / "images").is_dir()}, True),
+        ({folder.name: folder / "data" for folder in folders if (folder / "data").is_dir()}, True),
         ({WHOLE: images} if images.is_dir() else {}, True),
     ]
     if names:  # without them, a text file beside an image says little
@@ -279,6 +280,16 @@ def _plain_layout(root: Path) -> YoloLayout:
         if labelled:
             return YoloLayout(root, names, {**labelled})
     return YoloLayout(root, names, {})
+
+
+def _names_alone(root: Path) -> tuple[str, ...]:
+    """Of a data.yaml that names no splits, as supervision writes it."""
+    for stem in _PREFERRED:
+        for path in (root / f"{stem}.yaml", root / f"{stem}.yml"):
+            content = _read_yaml(path) if path.is_file() else {}
+            if "names" in content and not any(isinstance(key, str) and role_of(key) for key in content):
+                return _names(path, content, (root,))
+    return ()
 
 
 def _names_of_files(root: Path) -> tuple[str, ...]:
