@@ -19,12 +19,14 @@ from detkit.data.formats.opening import open_form
 from detkit.data.formats.writers import (
     AnnotatedImage,
     image_folder,
+    in_px,
     losses,
     write_coco_split,
     write_voc_split,
     write_yolo_file,
     write_yolo_split,
 )
+from detkit.data.ground_truth import GroundTruth
 from detkit.data.io.images import SUFFIXES, read_header, read_image_of_size
 from detkit.runtime.console import track
 from detkit.structures import Size
@@ -74,7 +76,9 @@ def convert(
         partial.mkdir()
         for split, dataset in datasets.items():
             _place_images(dataset, targets, partial / image_folder(kind, split), link, f"converting {split}")
-            _write_objects(partial, kind, split, dataset, targets, numbers)
+            truth = dataset.ground_truth()
+            truth = in_px(truth) if form.kind == "yolo" and kind != "yolo" else truth
+            _write_objects(partial, kind, split, truth, dataset, targets, numbers)
         if kind == "yolo":
             write_yolo_file(partial, names, next(iter(datasets.values())).classes)
         _mark(partial, form, kind)
@@ -216,11 +220,11 @@ def _write_objects(
     root: Path,
     kind: FormName,
     split: str,
+    truth: GroundTruth,
     dataset: ListedDataset,
     targets: Mapping[_Key, _Target],
     numbers: Mapping[_Key, int],
 ) -> None:
-    truth = dataset.ground_truth()
     images = [
         AnnotatedImage(targets[key].name, dataset.size(i), targets[key].is_grey, numbers[key], truth.of_image(i))
         for i, key in enumerate(_keys(dataset))

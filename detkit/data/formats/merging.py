@@ -95,7 +95,8 @@ def _first_of_each(splits: Sequence[ReadSplit], kept: Sequence[Bools], faults: l
 def _contents(truth: GroundTruth) -> Iterator[bytes]:
     """All that is stated of the objects of each image."""
     objects = truth.objects
-    table = np.column_stack([objects.labels, objects.xywh, objects.area, objects.ignore, objects.crowd])  # (M, 8)
+    marks = (objects.ignore, objects.crowd, objects.truncated)
+    table = np.column_stack([objects.labels, objects.xywh, objects.area, *marks])  # (M, 9) float64
     for end, count in zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True):
         yield table[end - count : end].tobytes()
 
