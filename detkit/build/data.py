@@ -10,6 +10,7 @@ from detkit.data.formats.forms import Form, open_form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.voc import VocDataset
+from detkit.data.io.deep_images import DeepRange
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.synthetic.shapes import write_shapes
 from detkit.data.synthetic.shapes_render import CLASSES as SHAPE_CLASSES
@@ -21,11 +22,12 @@ def build_dataset(data: FolderData | ShapesData, splits: Sequence[str]) -> Liste
     """The images of the named splits; the built-in set is written first where it is missing."""
     match data:
         case FolderData():
-            return _open_folder(data, splits, data.classes)
+            return _open_folder(data, splits, data.classes).with_deep_range(data.known_deep_range)
         case ShapesData():
             counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
             write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
-            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
+            shapes = VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
+            return shapes.with_deep_range(data.known_deep_range)
 
 
 def build_training_set(data: FolderData | ShapesData) -> ListedDataset:
@@ -37,7 +39,7 @@ def build_training_set(data: FolderData | ShapesData) -> ListedDataset:
     for number, source in enumerate(data.also, start=1):
         name = Path(source.root).name
         parts[name if name not in parts else f"{name}_{number}"] = _open_folder(source, source.splits, first.classes)
-    return join(parts)
+    return join(parts).with_deep_range(data.known_deep_range)
 
 
 def _open_folder(folder: Folder, splits: Sequence[str], classes: Sequence[str] | None) -> ListedDataset:
@@ -64,6 +66,16 @@ def with_classes(config: Config, classes: tuple[str, ...]) -> Config:
             return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
         case ShapesData():
             return config
+
+
+def with_deep_range(config: Config, deep_range: DeepRange | None) -> Config:
+    """The config with the range that was found in its training images, so that the run keeps it; None: there is none.
+
+    As classes are, it is written into the run's config.yaml and model.pt.
+    """
+    if deep_range is None:
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"deep_range": deep_range})})
 
 
 def to_train_on(form: Form) -> FolderData:

@@ -21,6 +21,7 @@ from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport, fault_lines, in_order
 from detkit.data.validation.checked_split import CheckedSplit
+from detkit.data.validation.deep_ranges import find_deep_ranges
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, measure
 from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
@@ -83,6 +84,8 @@ def check(form: Form, splits: Sequence[str], classes: Sequence[str] | None, conf
     statistics = {name: measure(split.truth, frame) for name, split in report.splits.items()}
     found = {name: score_perfect(split) for name, split in report.splits.items()}
     faults = [fault for _, split_faults in found.values() for fault in split_faults]
+    stated = None if config is None else config.data.known_deep_range
+    faults += find_deep_ranges(form, report.splits, stated)
     report = replace(report, faults=in_order([*report.faults, *faults]))
     return DataCheck(report, frame, statistics, {name: scores for name, (scores, _) in found.items()})
 

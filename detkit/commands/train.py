@@ -16,6 +16,7 @@ from detkit.build.data import (
     split_names,
     usual_metric,
     with_classes,
+    with_deep_range,
 )
 from detkit.build.detector import build_detector
 from detkit.build.loggers import require_loggers
@@ -25,6 +26,7 @@ from detkit.config.loading import ConfigError, differing_keys, read_config
 from detkit.config.models import RCNN, SPPNet
 from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
+from detkit.data.pipeline.deep_range import find_deep_images
 from detkit.data.pipeline.loader import detection_batches
 from detkit.data.pipeline.proposal_file import WithProposals
 from detkit.engine import csv_log, mlflow_log, stages, wandb_log
@@ -79,9 +81,14 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     images = build_training_set(config.data)
     asked = config.train.precision
     config = with_precision(with_classes(config, images.classes), world.device)
+    deep = find_deep_images(images.ground_truth(), images.paths) if config.data.known_deep_range is None else None
+    if deep is not None and deep.range is not None:
+        config, images = with_deep_range(config, deep.range), images.with_deep_range(deep.range)
     if world.is_main:
         if asked == "auto":
             print(f"precision: {config.train.precision} (train.precision is auto)")
+        if deep is not None and deep.range is not None:
+            print(deep.describe(deep.range))
         _prepare_folder(folder, config, fresh)
     dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
