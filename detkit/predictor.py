@@ -45,6 +45,7 @@ class Predictor:
         """`resize`: to what the detector wants; None: what the config says."""
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = resize or build_resize(config)
+        self.deep_range = config.data.known_deep_range
 
     def __repr__(self) -> str:
         """Such as "Predictor(faster_rcnn, resnet 50, 3 classes: RBC, WBC, Platelets, images of 600 px, on cpu)"."""
@@ -102,7 +103,7 @@ class Predictor:
 
     def open(self, image: ImageSource) -> OpenImage:
         """Decode an image; deep ones by the range of values that the detector was trained with."""
-        return open_image(image, self.config.data.known_deep_range)
+        return open_image(image, self.deep_range)
 
     def detect(self, images: Sequence[OpenImage], min_score: float = MIN_SCORE) -> list[Result]:
         """As `predict`, in images that are open already: one batch."""

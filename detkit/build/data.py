@@ -20,14 +20,17 @@ SplitKind = Literal["train", "val", "test"]
 
 def build_dataset(data: FolderData | ShapesData, splits: Sequence[str]) -> ListedDataset:
     """The images of the named splits; the built-in set is written first where it is missing."""
+    return _open(data, splits).with_deep_range(data.known_deep_range)
+
+
+def _open(data: FolderData | ShapesData, splits: Sequence[str]) -> ListedDataset:
     match data:
         case FolderData():
-            return _open_folder(data, splits, data.classes).with_deep_range(data.known_deep_range)
+            return _open_folder(data, splits, data.classes)
         case ShapesData():
             counts = {"train": data.num_train, "val": data.num_val, "test": data.num_test}
             write_shapes(Path(data.root), data.seed, counts, data.long_sides, data.object_sizes)
-            shapes = VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
-            return shapes.with_deep_range(data.known_deep_range)
+            return VocDataset(Path(data.root), splits, SHAPE_CLASSES)  # a small split may not show them all
 
 
 def build_training_set(data: FolderData | ShapesData) -> ListedDataset:
