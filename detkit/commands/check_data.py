@@ -207,7 +207,7 @@ def _sizes_line(fitted: FittedSizes) -> str:
         f"{100 * now:.1f}% to {100 * then:.1f}%" for now, then in zip(fitted.missed_now, fitted.missed, strict=True)
     )
     if not fitted.is_better:
-        return "anchor sizes: these fit; no others were found that reach clearly more of these objects"
+        return "anchor sizes: no others were found that reach clearly more of these objects"
     sizes = ",".join(str(size) for size in fitted.sizes)
     return (
         f"anchor sizes: others fit these objects better: model.rpn.sizes=[{sizes}] brings the share under IoU "

@@ -21,6 +21,7 @@ _FITTED = 5_000  # objects that sizes are found by, evenly spaced
 _MEASURED = 100_000  # objects that they are compared on
 _STEPS = 8  # sizes tried from one to its double: 9% apart
 _LEAST_SIZE = 4.0  # px
+_BEYOND = math.sqrt(2)  # a larger anchor bears more when it stands aside
 _ROUNDS = 30  # at most; both searches settle after some 5
 CLEARLY = (0.01, 0.2)  # of all objects, and of those that are missed now: so many more must be reached
 MANY = 0.05  # of the objects: fewer small ones are no reason for larger images
@@ -75,7 +76,8 @@ def _missed(boxes: Floats, images: Floats, frame: Frame) -> tuple[float, ...]:
 def best_sizes(frame: Frame, boxes: Floats, images: Floats) -> tuple[int, ...]:
     """Ascending whole px, for boxes (M, 4) in images (M, 2) px."""
     sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
-    low, high = (max(_LEAST_SIZE, float(size)) for size in (sizes.min(), sizes.max()))
+    low = max(_LEAST_SIZE, float(sizes.min()) / _BEYOND)
+    high = max(low, float(sizes.max()) * _BEYOND)
     tried = low * 2 ** (np.arange(math.ceil(_STEPS * math.log2(high / low)) + 1) / _STEPS)  # (S,)
     frames = [_with_sizes(frame, [size]) for size in tried.tolist()]
     overlaps = np.stack(
