@@ -13,6 +13,7 @@ from detkit.data.formats.forms import Form, roles
 from detkit.data.formats.joined import join, relabelled
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import SplitReader, open_form, open_splits
+from detkit.data.io.deep_images import DeepRange
 from detkit.data.io.files import real_path
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.synthetic.shapes import write_shapes
@@ -57,6 +58,7 @@ def open_training_data(
     val = _open_folder(data, data.val, train.classes, on_warning, reader) if data.val else None
     if val is not None and chooses:
         _check_apart(data, train, val)
+        val = val.with_deep_range(data.known_deep_range)
     test, why_no_test = _open_test(data, train.classes, on_warning, reader)
     datasets = [dataset for dataset in (train, val, test) if dataset is not None]
     raise_first_error(unreadable(datasets), Path(data.root))
@@ -96,6 +98,12 @@ def build_dataset(
     reader: SplitReader | None = None,
 ) -> ListedDataset:
     """The images of the named splits; the built-in set is written first where it is missing."""
+    return _open(data, splits, on_warning, reader).with_deep_range(data.known_deep_range)
+
+
+def _open(
+    data: FolderData | ShapesData, splits: Sequence[str], on_warning: OnWarning, reader: SplitReader | None
+) -> ListedDataset:
     match data:
         case FolderData():
             return _open_folder(data, splits, data.classes, on_warning, reader or SplitReader(_form(data)))
@@ -118,7 +126,7 @@ def build_training_set(
         name = Path(source.root).name
         found = _open_folder(source, source.splits, first.classes, on_warning, SplitReader(_form(source)))
         parts[name if name not in parts else f"{name}_{number}"] = found
-    return join(parts)
+    return join(parts).with_deep_range(data.known_deep_range)
 
 
 def _form(folder: Folder) -> Form:
@@ -150,6 +158,16 @@ def with_classes(config: Config, classes: tuple[str, ...]) -> Config:
             return config.model_copy(update={"data": config.data.model_copy(update={"classes": classes})})
         case ShapesData():
             return config
+
+
+def with_deep_range(config: Config, deep_range: DeepRange | None) -> Config:
+    """The config with the range that was found in its training images, so that the run keeps it; None: there is none.
+
+    As classes are, it is written into the run's config.yaml and model.pt.
+    """
+    if deep_range is None:
+        return config
+    return config.model_copy(update={"data": config.data.model_copy(update={"deep_range": deep_range})})
 
 
 def to_train_on(form: Form, classes: Sequence[str] | None = None) -> FolderData:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
+import numpy as np
 
 from detkit.config.data import FormName
 from detkit.data.faults import OnWarning
@@ -27,7 +28,7 @@ from detkit.data.formats.writers import (
     write_yolo_split,
 )
 from detkit.data.ground_truth import GroundTruth
-from detkit.data.io.images import SUFFIXES, read_header, read_image_of_size
+from detkit.data.io.images import SUFFIXES, read_header, read_stored_of_size
 from detkit.runtime.console import track
 from detkit.structures import Size
 
@@ -201,7 +202,7 @@ def _place_images(
 
 
 def _write_pixels(source: Path, size: Size, path: Path) -> None:
-    pixels = cv2.cvtColor(read_image_of_size(source, size), cv2.COLOR_RGB2BGR)
+    pixels = np.ascontiguousarray(read_stored_of_size(source, size)[..., ::-1])  # a deep PNG stays one
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY] if path.suffix == ".jpg" else []
     encoded, data = cv2.imencode(path.suffix, pixels, options)
     if not encoded:

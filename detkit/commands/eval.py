@@ -138,7 +138,7 @@ def open_dataset(
     data, splits = config.data, split_names(config.data, "test")
     if root is not None:
         form = find_form(root, kind)
-        data = as_folder(form, classes)
+        data = as_folder(form, classes).model_copy(update={"deep_range": data.deep_range})
         splits = splits if set(splits) <= set(form.splits) else roles(form).test
     if split is not None:
         splits = (split,)

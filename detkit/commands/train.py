@@ -17,6 +17,7 @@ from detkit.build.data import (
     split_names,
     usual_metric,
     with_classes,
+    with_deep_range,
 )
 from detkit.build.detector import build_detector
 from detkit.build.loggers import require_loggers
@@ -28,6 +29,7 @@ from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
 from detkit.data.faults import log_warning
 from detkit.data.formats.listed import ListedDataset
+from detkit.data.pipeline.deep_range import find_deep_images
 from detkit.data.pipeline.loader import detection_batches
 from detkit.data.pipeline.proposal_file import WithProposals
 from detkit.data.validation.readable import unreadable_images
@@ -86,16 +88,22 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     images = data.train
     asked = config.train.precision
     config = with_precision(with_classes(config, images.classes), world.device)
+    deep = find_deep_images(images.ground_truth(), images.paths) if config.data.known_deep_range is None else None
+    if deep is not None and deep.range is not None:
+        config, images = with_deep_range(config, deep.range), images.with_deep_range(deep.range)
     if world.is_main:
         if asked == "auto":
             print(f"precision: {config.train.precision} (train.precision is auto)")
+        if deep is not None and deep.range is not None:
+            print(deep.describe(deep.range))
         _prepare_folder(folder, config, fresh)
     dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
         if world.size > 1 and data.val is not None:
             _with_proposals(config, data.val, split_names(config.data, "val"))  # made once
         world.barrier()
-    _train_kind(Session(config, dataset, folder, world, StageTimes(folder)), data.val)
+    val = None if data.val is None else data.val.with_deep_range(images.deep_range)
+    _train_kind(Session(config, dataset, folder, world, StageTimes(folder)), val)
     if world.is_main:
         metric = usual_metric(config.data)
         print(f"done: {folder / 'model.pt'}; score it with: detkit eval {shlex.quote(str(folder))} --{metric}")

@@ -166,7 +166,7 @@ def _view(pair: NearDuplicate) -> PairView:
 
 def _image(path: Path) -> str:
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, "own")
     except ImageError:
         return ""
     scale = min(1.0, LONG_SIDE / max(pixels.shape[:2]))

@@ -247,6 +247,18 @@ def test_only_an_earlier_conversion_is_replaced(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"voc", "out"}
 
 
+def test_a_deep_image_that_is_written_anew_keeps_its_values(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) + 7000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(values).save(tmp_path / "coco/images/25.png", exif=exif)
+    to(coco, "voc", tmp_path / "voc")
+    with Image.open(tmp_path / "voc/JPEGImages/25.png") as image:
+        assert image.mode == "I;16" and not image.getexif()
+        np.testing.assert_array_equal(np.asarray(image), values)
+
+
 def test_an_image_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

@@ -32,7 +32,7 @@ def unreadable_images(datasets: Sequence[ListedDataset]) -> Iterator[Fault]:
 
 def _decode(path: Path, size: Size) -> Fault | None:
     try:
-        read_image_of_size(path, size)
+        read_image_of_size(path, size, "own")
     except ImageError as error:
         return image_fault(path, error)
     return None

@@ -15,7 +15,6 @@ from detkit.data.formats.coco import (
     NO_SIZE,
     OUTSIDE,
     coco_annotation_file,
-    find_coco_images,
     find_coco_splits,
     read_coco_split,
 )
