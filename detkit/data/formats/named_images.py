@@ -44,10 +44,9 @@ def _places(text: str, folders: Sequence[Path], root: Path) -> Iterator[Path]:
     if "\0" in text or not parts or parts[-1] == "..":
         return
     is_foreign = path.is_absolute() or parts[0].endswith(":")
-    top = _absolute(root)
     if not is_foreign:
         for folder in folders:
-            if _absolute(folder / path).is_relative_to(top):
+            if is_inside(folder / path, root):
                 yield Path(os.path.normpath(folder / path))
     ends = [part for part in parts if part != ".."]
     if is_foreign or len(ends) < len(parts):
@@ -55,8 +54,12 @@ def _places(text: str, folders: Sequence[Path], root: Path) -> Iterator[Path]:
             yield from (folder.joinpath(*ends[start:]) for folder in (*folders, root))
 
 
+def is_inside(path: Path, root: Path) -> bool:
+    """Whether a path with names out of a file stays in the data set; links are the user's own."""
+    return _absolute(path).is_relative_to(_absolute(root))
+
+
 def _absolute(path: Path) -> Path:
-    """Without "..", and links as they are: those are the user's own."""
     return Path(os.path.normpath(path.absolute()))
 
 
