@@ -19,6 +19,7 @@ from detkit.data.io.images import ImageError, read_header
 from detkit.structures import Size
 
 UNKNOWN_SIZE: Size = (0, 0)
+_ROUNDING = 0.011  # px: left and width with two decimals, or in float32, may pass the border by that
 NO_AREA = "boxes have no area and are left out"
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
@@ -116,7 +117,7 @@ class ObjectList:
                 place, self.box_field, f"({shown}) lies outside the image of {width} x {height}; mend or remove it"
             )
             return None
-        if inside != corners:
+        if max(abs(value - kept) for value, kept in zip(corners, inside, strict=True)) > _ROUNDING:
             self.warn(place, f"({shown}) reaches beyond the image of {width} x {height} and is clipped", CLIPPED)
         return inside
 
