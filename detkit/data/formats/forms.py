@@ -4,7 +4,7 @@ A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -13,7 +13,11 @@ from pathlib import Path
 from detkit.config.data import FormName
 from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
 from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
+from detkit.data.formats.cvat_xml import find_cvat_splits
+from detkit.data.formats.hf_folder import find_hf_folder_splits
+from detkit.data.formats.labelme import find_labelme_splits
 from detkit.data.formats.listing import iterate_images
+from detkit.data.formats.open_images import find_open_images_splits
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.voc import find_splits
 from detkit.data.formats.voc_layout import find_places
@@ -22,11 +26,32 @@ from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_
 TRAIN_PERCENT = 80  # of a set that comes without division
 UNREAD = "folders are named as those of a split, have images, and are in no split"
 
-_FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
-_LOOKED_FOR = {
+_FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
+    "voc": find_splits,
+    "coco": find_coco_splits,
+    "yolo": find_yolo_splits,
+    "labelme": find_labelme_splits,
+    "cvat": find_cvat_splits,
+    "openimages": find_open_images_splits,
+    "huggingface": find_hf_folder_splits,
+}
+_LOOKED_FOR: dict[FormName, str] = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
     "coco": "annotations/instances_*.json, SPLIT/_annotations.coco.json (coco)",
     "yolo": "data.yaml with names and train, obj.data, or images/ and labels/ (yolo)",
+    "labelme": "JSON files with shapes beside the images (labelme)",
+    "cvat": "annotations.xml of CVAT for images (cvat)",
+    "openimages": "SPLIT-annotations-bbox.csv (openimages)",
+    "huggingface": "metadata.jsonl or .csv with objects (huggingface)",
+}
+_TITLES: dict[FormName, str] = {
+    "voc": "VOC",
+    "coco": "COCO",
+    "yolo": "YOLO",
+    "labelme": "labelme",
+    "cvat": "CVAT",
+    "openimages": "Open Images",
+    "huggingface": "Hugging Face",
 }
 _PART = re.compile(r"(?P<name>.+)\[(?:(?P<low>\d{1,3})%)?:(?:(?P<high>\d{1,3})%)?\]")
 
@@ -40,10 +65,15 @@ class Form:
     splits: tuple[str, ...]
     faults: tuple[Fault, ...] = ()  # of what is named as a split and is not read
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return _TITLES[self.kind]
+
     def describe(self) -> str:
         """One line, such as "data/mine: COCO form, splits train (instances_train.json), val (instances_val.json)"."""
         word = "split" if len(self.splits) == 1 else "splits"
-        return f"{self.root}: {self.kind.upper()} form, {word} {', '.join(map(self._describe_split, self.splits))}"
+        return f"{self.root}: {self.title} form, {word} {', '.join(map(self._describe_split, self.splits))}"
 
     def _describe_split(self, split: str) -> str:
         if self.kind != "coco":
@@ -81,7 +111,7 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
     """
     check_folder(root)
-    kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
+    kinds = tuple(_FINDERS) if kind is None else (kind,)
     found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
     if not found:
         named = next((fault for kind in kinds for fault in _layout_faults(kind, root)), None)
@@ -132,6 +162,8 @@ def _folders_of_splits(form: Form) -> list[Path]:
             return [form.root if place.is_file() else place for part in parts for place in part]
         case "coco":
             return [coco_annotation_file(form.root, split).parent for split in form.splits]
+        case _:  # whose files name each image
+            return [form.root]
 
 
 def parse_split(split: str) -> tuple[str, SplitPart]:
