@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from detkit.data.faults import Fault, OnWarning, log_warning, raise_first_error, tell_warnings
+from detkit.data.faults import Fault, OnWarning, Severity, log_warning, raise_first_error, tell_warnings
 from detkit.data.formats.class_names import checked_classes, unknown_name
 from detkit.data.formats.coco import read_coco_split
 from detkit.data.formats.forms import Form, SplitPart, parse_split
@@ -74,7 +74,8 @@ def open_form(
         raise ValueError(f"{form.root}: {list(splits)} has none of {total} images; name another part")
     truth, paths, merge_faults = merged(read, kept, states_numbers=form.kind == "coco")
     raise_first_error(merge_faults, form.root)
-    tell_warnings(dict.fromkeys([*faults, *merge_faults]), form.root, on_warning)
+    warnings = [fault for fault in (*faults, *merge_faults) if fault.severity is Severity.WARNING]
+    tell_warnings(dict.fromkeys(warnings), form.root, on_warning)
     return ListedDataset(truth, paths)
 
 

@@ -118,10 +118,11 @@ def test_images_are_taken_from_the_folder_that_has_the_most(tmp_path: Path) -> N
     (root / "train").mkdir()
     Image.new("RGB", (4, 4)).save(root / "train/001.png")
     names = [image["file_name"] for image in value["images"]]
-    assert coco_image_folder(root, root / "annotations/instances_train.json", names) == (root / "images", set(names))
+    found = find_coco_images(root, root / "annotations/instances_train.json", names)
+    assert (found.folder, found.there, found.dropped) == (root / "images", set(names), 0)
     (root / "images/sub/003.png").unlink()
-    found = coco_image_folder(root, root / "annotations/instances_train.json", names)
-    assert found == (root / "images", {"001.png", "002.png"})
+    found = find_coco_images(root, root / "annotations/instances_train.json", names)
+    assert (found.folder, found.there, found.faults) == (root / "images", {"001.png", "002.png"}, ())
 
 
 def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
@@ -250,37 +251,60 @@ def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
     assert data.image_ids == ("7", "8", "9")
     assert data.ground_truth().counts.tolist() == [3, 0, 0]
     assert len(warnings) == 1
-    assert f"4 {LISTED_TWICE}; the first: {root}/annotations/all.json: image id 7: is also in" in warnings[0]
+    there = f"image {root}/images/007.png: is also in 'part' ({root}/annotations/part.json)"
+    assert f"2 {LISTED_TWICE}; the first: {root}/annotations/all.json: {there}" in warnings[0]
     make(tmp_path, "annotations/other.json", "images", content(7, boxes=[[1, 1, 2, 2]]))
-    with pytest.raises(ValueError, match=r"other.json: image id 7: has other objects than in .*part.json"):
+    with pytest.raises(
+        ValueError, match=r"other.json: image .*images/007.png: has other objects than in 'part' .*part.json"
+    ):
         open_form(Form("coco", root, ()), ["part", "other"], None)
     official(tmp_path, content(7))
-    with pytest.raises(ValueError, match=r"image id 7: is .*train2017/007.png, in .*part.json it is .*images/007.png"):
-        open_form(Form("coco", root, ()), ["part", "train2017"], None)
 
 
-@pytest.mark.parametrize("category", [{"id": 9, "name": "Dog"}, {"id": 5, "name": "dog"}])
-def test_splits_must_agree_on_categories(tmp_path: Path, category: Content) -> None:
+def test_the_same_number_for_two_images(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7, 8))
+    official(tmp_path, content(7), "val2017")
+    data = open_form(Form("coco", root, ()), ["train2017", "val2017"], None, pytest.fail)
+    assert data.image_ids == ("train2017_7", "8", "val2017_7")
+    assert [path.parent.name for path in data.paths] == ["train2017", "train2017", "val2017"]
+    assert data.ground_truth().image_numbers == (1, 2, 3)
+    assert data.ground_truth().counts.tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("category", "classes", "numbers"),
+    [
+        ({"id": 9, "name": "Dog"}, ("zebra", "cat", "dog", "Dog"), (2, 4, 9, 10)),
+        ({"id": 5, "name": "dog"}, ("zebra", "cat", "dog"), (2, 4, 9)),
+    ],
+)
+def test_splits_may_number_categories_otherwise(
+    tmp_path: Path, category: Content, classes: tuple[str, ...], numbers: tuple[int, ...]
+) -> None:
+    value = content(8, boxes=[[1, 2, 3, 4]]) | {"categories": [category]}
+    value["annotations"][0]["category_id"] = category["id"]
+    official(tmp_path, value, "val2017")
     root = official(tmp_path, content(7))
-    official(tmp_path, content(8) | {"annotations": [], "categories": [category]}, "val2017")
-    with pytest.raises(ValueError, match=r"instances_val2017.json: categories: '[Dd]og' has id [59]"):
-        open_form(Form("coco", root, ()), ["train2017", "val2017"], None)
+    data = open_form(Form("coco", root, ()), ["train2017", "val2017"], None, pytest.fail)
+    assert (data.classes, data.ground_truth().category_numbers) == (classes, numbers)
+    assert data.ground_truth().objects.labels.tolist() == [2, 2, 1, classes.index(category["name"])]
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     root = official(tmp_path, {"images": [], "annotations": [], "categories": []})
-    for splits in ([], ["train2017"]):
-        with pytest.raises(ValueError, match="list no images"):
-            open_form(Form("coco", root, ()), splits, None)
+    with pytest.raises(ValueError, match=r"instances_train2017\.json: 'train2017' lists no images"):
+        open_form(Form("coco", root, ()), ["train2017"], None)
+    with pytest.raises(ValueError, match=r"the splits \[\] list no images"):
+        open_form(Form("coco", root, ()), [], None)
     official(tmp_path, content(7) | {"annotations": [], "categories": []})
-    with pytest.raises(ValueError, match="no categories, so no classes"):
+    with pytest.raises(ValueError, match="no objects, so no classes"):
         open_form(Form("coco", root, ()), ["train2017"], None)
     assert open_form(Form("coco", root, ()), ["train2017"], ["dog"], pytest.fail).ground_truth().category_numbers == (
         1,
     )
 
 
-def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
+def test_the_first_error_stops_and_reading_lists_all(tmp_path: Path) -> None:
     value = content(7, 8)
     value["annotations"][0]["bbox"] = [1, 2, 3]
     value["annotations"][1]["category_id"] = 1
@@ -293,14 +317,13 @@ def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
     assert [fault.field for fault in found.faults if fault.severity is Severity.ERROR] == [
         "bbox",
         "category_id",
-        "category_id",
         "file_name",
     ]
     assert [fault.summary for fault in found.faults if fault.severity is Severity.WARNING] == [CLIPPED]
     assert found.file == root / "annotations/instances_train2017.json"
     assert [path.name for path in found.paths] == ["007.png", "008.png"]
-    assert found.ground_truth.classes == ("zebra", "cat", "dog")
-    assert found.ground_truth.counts.tolist() == [1, 0]
+    assert found.truth.classes == ("zebra", "cat", "dog")
+    assert found.truth.counts.tolist() == [1, 0]
 
 
 def test_a_broken_file_is_one_fault(tmp_path: Path) -> None:

@@ -260,9 +260,9 @@ def test_coco(tmp_path: Path) -> None:
     coco(tmp_path, "test", [])
     report = check(tmp_path)
     tiny, again = told(report, Severity.WARNING)
-    place = "instances_train.json: image id 7, object"
+    place = "instances_train.json: annotation"
     assert f"{place} 2 (dog): bbox: is 0.5 x 9 px" in tiny
-    assert f"{place} 3 (dog): bbox: has the class and box of image id 7, object 0 (dog); remove one" in again
+    assert f"{place} 3 (dog): bbox: has the class and box of annotation 0 (dog); remove one" in again
     assert list(report.lines())[-6:] == [
         "test: 1 images of 40 x 30 px (1 without objects), 0 objects (0 crowds)",
         "train: 1 images of 40 x 30 px (0 without objects), 4 objects (0 crowds)",
