@@ -25,6 +25,7 @@ _FILES = ("annotations/instances_{}.json", "annotations/{}.json", f"{{}}/{ALONE}
 _IMAGES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # COCO's files without objects
 _MOST_FILES = 20  # JSON files in a folder that may be annotations of whole splits
+_MOST_FOLDERS = 20  # that a name may have too many
 _ROUNDING = 0.011  # px: COCO states left and width with two decimals, whose sum may pass the border by that
 
 NO_AREA = "boxes have no area and are not learned from"
@@ -117,7 +118,8 @@ def find_coco_images(root: Path, file: Path, names: Sequence[str]) -> CocoImages
     """
     folders = _image_folders(root, file)
     best = CocoImages(folders[0] if folders else file.parent, frozenset(), folders)
-    for dropped in range(1 + max((name.count("/") for name in names), default=0)):
+    deepest = max((name.count("/") for name in names), default=0)
+    for dropped in range(1 + min(deepest, _MOST_FOLDERS)):
         for folder in folders:
             wanted = {_without_folders(name, dropped): name for name in names}
             if len(wanted) < len(set(names)):

@@ -20,6 +20,7 @@ from detkit.data.formats.yolo_layout import find_yolo_splits, yolo_layout_faults
 TRAIN_PERCENT = 80  # of a set that comes without division
 UNDIVIDED = "all"  # the split of a set that has none
 UNREAD = "folders are named as those of a split, have images, and are in no split"
+OF_OTHER_FORM = "files of another form are broken and are not read"
 
 _FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
 _LOOKED_FOR = {
@@ -77,19 +78,30 @@ WHOLE = SplitPart()
 def find_form(root: Path, kind: FormName | None = None) -> Form:
     """The form of the data set at `root`, or its splits in the form that is given.
 
-    Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
+    Raises DatasetMissing where nothing fits, ValueError where two forms do, or where a data.yaml is broken and no other
+    form fits.
     """
     check_folder(root)
     kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
-    found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
+    found, broken = [], []
+    for tried in kinds:
+        try:
+            splits = _FINDERS[tried](root)
+        except ValueError as error:
+            broken.append(error)
+        else:
+            found += [Form(tried, root, splits)] if splits else []
+    if broken and not found:
+        raise broken[0]
     if not found:
         looked = "; ".join(_LOOKED_FOR[kind] for kind in kinds)
         raise DatasetMissing(f"{root}: no data set is there; looked for {looked}")
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
         raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
-    form = found[0]
-    return replace(form, faults=(*_layout_faults(form), *_unread_folders(form)))
+    faults = tuple(Fault(root, str(error), Severity.WARNING, summary=OF_OTHER_FORM) for error in broken)
+    faults += tuple(_layout_faults(found[0]))
+    return replace(found[0], faults=(*faults, *_unread_folders(found[0], faults)))
 
 
 def _layout_faults(form: Form) -> Iterator[Fault]:
@@ -100,13 +112,21 @@ def _layout_faults(form: Form) -> Iterator[Fault]:
             yield from coco_layout_faults(form.root)
 
 
-def _unread_folders(form: Form) -> Iterator[Fault]:
-    """Warnings of folders that are named for a use, have images, and are no split's."""
+def _unread_folders(form: Form, told: Sequence[Fault]) -> Iterator[Fault]:
+    """Warnings of folders that are named for a use, have images, and are no split's.
+
+    A split that has no folder of its name may have one of its use: val of a data.yaml that of valid/. Nothing is said
+    of folders that `told` names already.
+    """
+    if UNDIVIDED in form.splits:
+        return
     names = {word for split in form.splits for word in split.split("/")}
-    told = {str(fault.file.parent if fault.file.is_file() else fault.file) for fault in form.faults}
-    for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
-        is_used = folder.name in names or str(folder) in told or UNDIVIDED in names
-        if role_of(folder.name) and not is_used and any(iterate_images(folder)):
+    folders = sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")])
+    elsewhere = {role_of(name) for name in names - {folder.name for folder in folders}}
+    for folder in folders:
+        is_used = folder.name in names or role_of(folder.name) in elsewhere
+        is_told = any(f"{folder.name}'" in fault.message for fault in told)
+        if role_of(folder.name) and not is_used and not is_told and any(iterate_images(folder)):
             message = "has images, but nothing there says what is in them; add annotations or remove it"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
 

@@ -70,18 +70,18 @@ def _plain_places(root: Path) -> dict[str, VocPlace]:
 
 
 def _named_folders(whole: VocPlace) -> dict[str, VocPlace]:
-    """The splits of images/train and annotations/train; empty where any folder of images is named for nothing."""
-    folders = [folder.name for folder in sorted(whole.images.iterdir()) if folder.is_dir()]
+    """The splits of images/train and annotations/train; empty where no such folder is named for a use."""
     if whole.images == whole.annotations or any(iterate_images(whole.images, below=False)):
         return {}
-    if not all(role_of(name) and (whole.annotations / name).is_dir() for name in folders):
-        return {}
-    return {name: VocPlace(whole.images / name, whole.annotations / name) for name in folders}
+    folders = [folder.name for folder in sorted(whole.images.iterdir()) if folder.is_dir()]
+    pairs = {name: VocPlace(whole.images / name, whole.annotations / name) for name in folders}
+    splits = {name: place for name, place in pairs.items() if place.annotations.is_dir()}
+    return splits if any(map(role_of, splits)) else {}
 
 
 def _plain_place(folder: Path) -> VocPlace | None:
     """Images and XML files in `folder` itself, or in two folders there; None where it has none."""
-    names = {path.stem for path in folder.glob("*.xml")}
+    names = {path.stem for path in iterate_files(folder, XML, below=False)}
     if names and any(path.stem in names for path in iterate_images(folder, below=False)):
         return VocPlace(folder, folder)
     annotations = _first(folder, _ANNOTATION_FOLDERS, lambda place: any(iterate_files(place, XML)))

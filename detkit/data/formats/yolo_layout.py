@@ -12,7 +12,7 @@ Without a YAML file the class names stand in classes.txt, obj.names or _darknet.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
 import yaml
@@ -22,6 +22,7 @@ from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.split_names import role_of
 from detkit.data.io.files import read_bytes
+from detkit.data.io.images import SUFFIXES
 
 KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
@@ -100,8 +101,9 @@ def listed_images(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str,
 def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     """The file or folder that a path in a data set means; None where nothing is there.
 
-    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
-    those of another machine: their ends are looked for below `bases`, longest first.
+    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images), and data/, which
+    darknet starts from. Absolute paths may be those of another machine: their ends are looked for below `bases`,
+    longest first.
     """
     if "\0" in text:
         return None
@@ -110,7 +112,8 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
-    for start in range(len(parts)) if foreign else (0,):
+    starts = [0, *(place + 1 for place, part in enumerate(parts[:-1]) if foreign or part == "data")]
+    for start in starts:
         end = parts[start:]
         if start and end == ["images"]:
             break  # too little: it would be the same for all splits
@@ -142,7 +145,10 @@ def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
     """A .data file that has lines key = value, of which names and train are two."""
     found = []
     for path in sorted(root.glob("*.data")):
-        pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+        try:
+            pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+        except ValueError:
+            continue  # numbers, say: it has nothing to do with the data set
         content: dict[object, object] = {key.strip(): value.strip() for key, _, value in pairs}
         if "names" in content and any(isinstance(key, str) and role_of(key) for key in content):
             found.append((path, content))
@@ -155,18 +161,29 @@ def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
 def _listed_layout(root: Path) -> YoloLayout | None:
     """Of text files that are named for what they are for and list images; None where there are none."""
     names = _names_of_files(root)
-    lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.name not in NAME_FILES]
     places: dict[str, tuple[Path, ...]] = {}
     absent = {}
-    for path in lists if names else ():
+    for path in _lists(root) if names else ():
         if not any(image is not None and image.is_file() for _, _, image in listed_images(path, (root,))):
             absent[path.stem] = f"is {path.name}, of which no image is there"
         elif not _has_labels(path, root, (root,)):
             absent[path.stem] = f"is {path.name}, of which no image has a label file"
         else:
             places[path.stem] = (path,)
-    unlabelled = frozenset(absent)
-    return YoloLayout(root, names, places, absent, unlabelled, root, (root,)) if places else None
+    if not absent and not places:
+        return None
+    if not places:  # the lists are of no use: what is there is read, and they are told of
+        places = _plain_layout(root).places
+    return YoloLayout(root, names, places, absent, frozenset(absent), None, (root,))
+
+
+def _lists(root: Path) -> Iterator[Path]:
+    """The text files named for what they are for that list images, or nothing."""
+    for path in sorted(root.glob("*.txt")):
+        if role_of(path.stem) and path.name not in NAME_FILES and path.is_file():
+            lines = [line.strip() for line in _read_text(path).split("\n") if line.strip()]
+            if not lines or any(PurePosixPath(line.replace("\\", "/")).suffix.lower() in SUFFIXES for line in lines):
+                yield path
 
 
 def _read_yaml(path: Path) -> dict[object, object]:
