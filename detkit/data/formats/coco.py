@@ -4,6 +4,7 @@ The files are not trusted: all that is wrong is a Fault.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -156,7 +157,7 @@ def _without_folders(name: str, count: int) -> str:
 def _names_below(folder: Path, subfolders: Iterable[str]) -> set[str]:
     names: set[str] = set()
     for sub in subfolders:
-        if (folder / sub).is_dir():
+        with suppress(OSError):  # not there, no folder, or a name that none may have
             names.update(f"{sub}/{path.name}" if sub else path.name for path in (folder / sub).iterdir())
     return names
 

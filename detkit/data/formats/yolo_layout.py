@@ -74,6 +74,8 @@ def yolo_layout_faults(root: Path) -> Iterator[Fault]:
 
 def label_path(image: Path, root: Path) -> Path:
     """Where the labels of an image are: beside it, or below `labels` where its path has `images`."""
+    if image.is_absolute() and not root.is_absolute():
+        root = root.absolute()
     inside = image.is_relative_to(root)
     parts = list(image.relative_to(root).parts if inside else image.parts)
     for place in reversed(range(len(parts) - 1)):
@@ -108,7 +110,7 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     if "\0" in text:
         return None
     path = Path(text.replace("\\", "/"))
-    if path.is_absolute() and path.exists():
+    if path.is_absolute() and _is_there(path):
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
@@ -118,9 +120,16 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         if start and end == ["images"]:
             break  # too little: it would be the same for all splits
         for base in bases:
-            if base.joinpath(*end).exists():
+            if _is_there(base.joinpath(*end)):
                 return base.joinpath(*end)
     return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file may have
+        return False
 
 
 def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:

@@ -9,17 +9,19 @@ import pytest
 from PIL import Image
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, FaultError, Severity
 from detkit.data.formats.coco import (
+    FOREIGN,
     NO_AREA,
     NO_SIZE,
+    NOT_READ,
     OUTSIDE,
     coco_annotation_file,
     find_coco_images,
     find_coco_splits,
     read_coco_split,
 )
-from detkit.data.formats.forms import Form
+from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.opening import open_form
 from detkit.data.io.images import ImageError
 
@@ -141,6 +143,78 @@ def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
     (root / "broken.json").write_text("{")
     assert find_coco_splits(root) == ("train2017", "val2017")
     assert find_coco_splits(root / "gone") == ()
+
+
+def test_any_file_in_the_folder_of_a_split_is_one(tmp_path: Path) -> None:
+    for split, number in (("train", 7), ("val", 8)):
+        make(tmp_path, f"{split}/labels.json", f"{split}/data", content(number))
+    make(tmp_path, "val/more.json", "val/data", content(9))
+    assert find_coco_splits(tmp_path) == ("train", "val", "val/more.json")
+    data = open_form(find_form(tmp_path), ["train", "val", "val/more.json"], None, pytest.fail)
+    assert [path.relative_to(tmp_path).as_posix() for path in data.paths] == [
+        "train/data/007.png",
+        "val/data/008.png",
+        "val/data/009.png",
+    ]
+    for number in range(30):
+        (tmp_path / "train" / f"{number}.json").write_text("{}")
+    assert "train" not in find_coco_splits(tmp_path)  # a file an image: of another form
+
+
+@pytest.mark.parametrize("name", ["valid/_annotations.coco.json", "annotations/instances_valid.json"])
+def test_a_broken_file_of_a_tool_is_a_split_whose_reading_tells(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "train/_annotations.coco.json", "train", content(7))
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text('{"images": [')
+    form = find_form(tmp_path)
+    assert (form.splits, form.faults) == (("train", "valid"), ())
+    with pytest.raises(FaultError, match=f"{name}: is not JSON"):
+        open_form(form, ["valid"], None)
+
+
+def test_other_broken_files_that_are_named_as_splits_are_told(tmp_path: Path) -> None:
+    official(tmp_path, content(7))
+    for name in ("annotations/val.json", "test.json", "notes.json", "annotations/image_info_test2017.json"):
+        (tmp_path / name).write_text("{")
+    told = find_form(tmp_path).faults
+    assert [fault.file.name for fault in told] == ["val.json", "test.json"]
+    assert {(fault.severity, fault.summary) for fault in told} == {(Severity.WARNING, NOT_READ)}
+
+
+@pytest.mark.parametrize("lead", ["", "/", "../", "C:\\", "train/", "/home/me/data/train/", "D:\\data\\train\\"])
+def test_names_of_another_machine(tmp_path: Path, lead: str) -> None:
+    value = content(7, 8)
+    value["images"][1]["file_name"] = "sub/008.png"
+    root = make(tmp_path, "annotations/train.json", "images", value)
+    for image in value["images"]:
+        image["file_name"] = lead + image["file_name"]
+    (root / "annotations/train.json").write_text(json.dumps(value))
+    warnings: list[str] = []
+    data = open_form(Form("coco", root, ()), ["train"], None, warnings.append)
+    assert data.paths == (root / "images/007.png", root / "images/sub/008.png")
+    assert [FOREIGN in warning for warning in warnings] == ([True] if "train" in lead else [])
+
+
+def test_folders_are_not_dropped_where_names_would_be_one(tmp_path: Path) -> None:
+    value = content(7, 8)
+    for image, name in zip(value["images"], ("cam a/f.png", "cam b/f.png"), strict=True):
+        image["file_name"] = name
+    root = make(tmp_path, "train.json", "images", content(7, 8))
+    (root / "train.json").write_text(json.dumps(value))
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images/f.png")
+    with pytest.raises(FaultError, match=r"none of its 2 images, such as 'cam a/f\.png', is in"):
+        open_form(Form("coco", root, ()), ["train"], None)
+
+
+@pytest.mark.parametrize("above", ["a/" * 2000, "a/" * 200_000, "a" * 300 + "/"])
+def test_names_that_no_file_may_have_neither_hang_nor_stop(tmp_path: Path, above: str) -> None:
+    value = content(7)
+    value["images"][0]["file_name"] = f"{above}gone.png"
+    root = make(tmp_path, "train.json", "images", content(7))
+    (root / "train.json").write_text(json.dumps(value))
+    with pytest.raises(FaultError, match=r"(none of its 1 images, such as|expected the name of an image)") as caught:
+        open_form(Form("coco", root, ()), ["train"], None)
+    assert len(str(caught.value)) < 1000
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
