@@ -45,6 +45,7 @@ class Predictor:
         """`resize`: to what the detector wants; None: what the config says."""
         self.detector, self.classes, self.config, self.device = detector, classes, config, device
         self.resize: Resize = resize or build_resize(config)
+        self.deep_range = config.data.known_deep_range
 
     def __repr__(self) -> str:
         """Such as "Predictor(faster_rcnn, resnet 50, 3 classes: RBC, WBC, Platelets, images of 600 px, on cpu)"."""
@@ -77,9 +78,10 @@ class Predictor:
         """Detections of at least `min_score` in one image, or a list of them for a folder, a list or a generator.
 
         An image is a path, an http(s) URL, the bytes of a file, a PIL image, an array (H, W, 3) or grey (H, W), or a
-        tensor (3, H, W), of uint8 RGB. Boxes are in its own pixels. `min_score` holds whatever the detector's
-        configuration says. `progress` shows a bar. Raises ValueError for what is no image: the message names it.
-        Threads can share a predictor.
+        tensor (3, H, W), of uint8 RGB; an array may be uint16. Boxes are in its own pixels. More than 8 bits a channel
+        are scaled by the range that training found (data.deep_range); where it met none, by each image's own, with a
+        warning. `min_score` holds whatever the detector's configuration says. `progress` shows a bar. Raises
+        ValueError for what is no image: the message names it. Threads can share a predictor.
 
         A type checker cannot tell the path of a folder from that of an image and expects a Result of either; of
         `[folder]`, which finds the same, it expects the list.
@@ -96,14 +98,27 @@ class Predictor:
         """As `predict`, one by one as they are found: for more images than memory holds, such as those of a video."""
         if not 0 <= min_score <= 1 or batch_size < 1:
             raise ValueError(f"min_score {min_score:g}, batch_size {batch_size}: expected 0 to 1, and at least 1")
-        for group in in_groups(map(open_image, listed(images)), batch_size):
+        for group in in_groups(map(self.open, listed(images)), batch_size):
             yield from self.detect(group, min_score)
+
+    def open(self, image: ImageSource) -> OpenImage:
+        """Decode an image; deep ones by the range of values that the detector was trained with."""
+        return open_image(image, self.deep_range)
 
     def detect(self, images: Sequence[OpenImage], min_score: float = MIN_SCORE) -> list[Result]:
         """As `predict`, in images that are open already: one batch."""
         batch = self.batch([self.sample(image) for image in images])
         return [
-            Result(found.boxes, found.scores, found.labels, self.classes, image.name, image.size, image.origin)
+            Result(
+                found.boxes,
+                found.scores,
+                found.labels,
+                self.classes,
+                image.name,
+                image.size,
+                image.origin,
+                image.deep_range,
+            )
             for image, found in zip(images, self.detector.detect(batch, min_score=min_score), strict=True)
         ]
 

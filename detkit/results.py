@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from detkit.data.io.deep_images import DeepRange
 from detkit.data.io.image_sources import Pixels, pixels_of
 from detkit.reports.overview import draw_detections
 from detkit.runtime.whole_file import written_whole
@@ -39,6 +40,7 @@ class Result(Detections):
     source: str  # path or web address of the image, or what kind of object it was
     size: Size
     origin: Path | bytes | Pixels  # what the image can be had from again
+    deep_range: DeepRange | None = None  # that its file was read by, if it is deep
 
     @property
     def path(self) -> Path | None:
@@ -87,7 +89,7 @@ class Result(Detections):
 
         An image that came from a file is read again: ValueError if that is gone, or if `image` has another size.
         """
-        pixels = pixels_of(self.origin) if image is None else image
+        pixels = pixels_of(self.origin, self.deep_range) if image is None else image
         if pixels.shape != (*self.size, 3):
             raise ValueError(f"{self.source}: an image of {pixels.shape}, expected {(*self.size, 3)}; draw without it")
         return draw_detections(pixels, self, self.classes, min_score=0)
@@ -99,7 +101,7 @@ class Result(Detections):
     def _repr_png_(self) -> bytes | None:
         """As `draw`, made smaller where it is large, for a notebook; None, which shows text, if the file is gone."""
         try:
-            pixels = pixels_of(self.origin)
+            pixels = pixels_of(self.origin, self.deep_range)
         except (ValueError, OSError):
             return None
         factor = min(1.0, NOTEBOOK_SIDE / max(self.size))

@@ -54,7 +54,7 @@ def test_the_name_of_a_run_is_the_same_with_and_without_a_gpu(
 ) -> None:
     folders = []
     monkeypatch.setattr("detkit.commands.train.train", lambda config, folder, fresh: folders.append(folder))
-    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    monkeypatch.setattr("detkit.recipes.plan.has_gpu", lambda: has_gpu)
     code, out, _ = inside("train", "--data", voc_root)
     assert code == 0 and ("config: own_data_cpu" in out) is not has_gpu
     assert folders == [Path("runs") / f"own_data_{voc_root.name}"]

@@ -31,8 +31,14 @@ def imported(script: str, *arguments: object) -> set[str]:
 CHECK = """
 from pathlib import Path
 from detkit.commands.check_data import check
+from detkit.config.loading import load_config
+from detkit.config.packaged import find_config
 from detkit.data.formats.forms import find_form
-found = check(find_form(Path(sys.argv[1])), [], None)
+from detkit.recipes.plan import config_for_own_data
+from detkit.runtime import gpu
+gpu._DEVICES = ()  # a machine without a GPU: where there is one, torch is asked about it
+config = load_config(find_config(config_for_own_data()))
+found = check(find_form(Path(sys.argv[1])), [], None, config)
 assert list(found.lines())
 """
 PAGE = """

@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--form", choices=FORMS, help="default: found out")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
     parser.add_argument("--classes", metavar="A,B,C", help="allow only these; default: all names")
-    parser.add_argument("--config", help="whose size of images and anchors; default: py-faster-rcnn's")
+    parser.add_argument("--config", help="whose size of images and anchors; default: what training takes")
     parser.add_argument("--html", type=Path, metavar="OUT_DIR", help="also write a page with figures there")
     parser.add_argument("--all", action="store_true", help="list all faults; default: the first of each kind")
 
@@ -37,11 +37,15 @@ def run(arguments: Namespace) -> int:
     from detkit.config.loading import load_config
     from detkit.config.packaged import find_config
     from detkit.data.formats.forms import find_form
+    from detkit.recipes.plan import config_for_own_data
 
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()] if arguments.classes else None
-    config = load_config(find_config(arguments.config)) if arguments.config else None
+    name = arguments.config or config_for_own_data()
+    config = load_config(find_config(name))
     form = find_form(arguments.dir, arguments.form)
     print(form.describe())
+    if not arguments.config:
+        print(f"config: {name}, as training on this folder takes; --config names another")
     found = check(form, arguments.split, classes, config)
     for line in found.lines(None if arguments.all else SHOWN):
         print(line)
@@ -50,7 +54,7 @@ def run(arguments: Namespace) -> int:
 
         perfect = list(found.perfect_lines())
         print(f"page: {write_data_report(arguments.html, found.report, found.frame, found.statistics, perfect)}")
-    return 1 if found.report.has_errors else 0
+    return 0 if found.report.can_train else 1
 
 
 COMMAND = Command("check-data", __doc__, EXAMPLE, add_arguments, run)

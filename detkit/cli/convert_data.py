@@ -15,7 +15,8 @@ EXAMPLE = """examples:
   detkit convert-data data/mine --to voc --out data/mine_voc --split "all[:80%]" "all[80%:]"
 
 Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
-that holds anything else is refused. VOC has difficult and truncated, COCO crowd and the area of outlines, YOLO none."""
+that holds anything else is refused. VOC has difficult and truncated, COCO these (as detkit writes it), crowd and the
+area of outlines, YOLO none. What is lost is counted."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

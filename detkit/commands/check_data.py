@@ -6,21 +6,26 @@ as detections, they must give an AP of 1.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from detkit.build.data import build_resize
-from detkit.config.data import ImageConfig
+from detkit.build.data import build_resize, open_training_data, to_train_on
+from detkit.config.data import FolderData, ImageConfig
 from detkit.config.models import FasterRCNN, RPNConfig
 from detkit.config.schema import Config
-from detkit.data.faults import Fault
+from detkit.data.faults import Fault, FaultError, Severity
 from detkit.data.formats.forms import Form, parse_split, roles
 from detkit.data.formats.joined import with_images
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints, learned_boxes
 from detkit.data.pipeline.prepare import Resize
+from detkit.data.validation.anchor_sizes import FittedSizes, LargerImages, fit_anchors, larger_images
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport, fault_lines, in_order
+from detkit.data.validation.deep_ranges import find_deep_ranges
 from detkit.data.validation.statistics import REACHED, Frame, SplitStatistics, measure
 from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.coco_matching import IOUS, MAX_DETECTIONS, average_precision_coco, match_coco
@@ -48,6 +53,7 @@ class DataCheck:
     frame: Frame
     statistics: dict[str, SplitStatistics]  # of each split
     perfect: dict[str, PerfectScores]
+    has_anchors: bool  # the detector that is asked for; else the frame's are those of py-faster-rcnn
 
     def lines(self, limit: int | None = SHOWN) -> Iterator[str]:
         """All that is found, as text, the verdict last: at most `limit` faults of a kind, None for all."""
@@ -55,9 +61,26 @@ class DataCheck:
         yield from self.report.split_lines()
         yield ""
         yield from _reach_lines(self, None if limit is None else SHOWN_CLASSES)
+        yield from self.advice_lines()
         yield ""
         yield from self.perfect_lines()
         yield self.report.verdict()
+
+    @property
+    def learned(self) -> list[str]:
+        """The splits to learn from; all where none is for that."""
+        used = [parse_split(split)[0] for split in roles(self.report.form).train]
+        return [name for name in self.statistics if name in used] or list(self.statistics)
+
+    def advice_lines(self) -> Iterator[str]:
+        """Other sizes of anchors and images, where they would let clearly more objects be found."""
+        parts = [self.statistics[name] for name in self.learned]
+        fitted = fit_anchors(self.frame, parts) if self.has_anchors and parts else None
+        if fitted is not None:
+            yield _sizes_line(fitted)
+            larger = larger_images(self.frame, parts)
+            if larger is not None:
+                yield _side_line(larger, self.frame)
 
     def perfect_lines(self) -> Iterator[str]:
         """What the objects of each split score as detections; one line where nothing is wrong with any."""
@@ -78,13 +101,51 @@ def check(form: Form, splits: Sequence[str], classes: Sequence[str] | None, conf
 
     Without a config, or where its detector has no anchors, they are those of py-faster-rcnn.
     """
-    report = check_data(form, splits, classes)
+    reader = SplitReader(form)
+    report = with_verdict(reader, splits, classes, config, check_data(reader, splits, classes))
     frame = frame_of(config)
     statistics = {name: measure(split.truth, frame) for name, split in report.splits.items()}
     found = {name: score_perfect(split) for name, split in report.splits.items()}
     faults = [fault for _, split_faults in found.values() for fault in split_faults]
+    stated = None if config is None else config.data.known_deep_range
+    faults += find_deep_ranges(form, report.splits, stated)
     report = replace(report, faults=in_order([*report.faults, *faults]))
-    return DataCheck(report, frame, statistics, {name: scores for name, (scores, _) in found.items()})
+    perfect = {name: scores for name, (scores, _) in found.items()}
+    return DataCheck(report, frame, statistics, perfect, config is None or isinstance(config.model, FasterRCNN))
+
+
+def with_verdict(
+    reader: SplitReader,
+    splits: Sequence[str],
+    classes: Sequence[str] | None,
+    config: Config | None,
+    report: CheckReport,
+) -> CheckReport:
+    """Whether training on these splits begins, by doing all that training does before its first step."""
+    names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or reader.form.splits
+    form = replace(reader.form, splits=names)
+    data = None if config is None else config.data
+    is_own = isinstance(data, FolderData) and Path(data.root).resolve() == form.root.resolve()
+    if not is_own and splits and not roles(form).train:  # asked for those to score on: nothing is trained
+        return replace(report, can_train=not report.count(Severity.ERROR))
+
+    def unreadable(datasets: Sequence[ListedDataset]) -> Iterator[Fault]:
+        used = {path for dataset in datasets for path in dataset.paths}
+        return (fault for fault in report.unreadable if fault.file in used)
+
+    try:
+        section = data if is_own and isinstance(data, FolderData) else to_train_on(form, classes)
+        chooses = config is None or config.train.eval_every is not None
+        opened = open_training_data(section, chooses, unreadable, lambda warning: None, reader)
+    except FaultError as error:
+        return replace(report, faults=in_order([*report.faults, error.fault]), can_train=False)
+    except ValueError as error:
+        fault = Fault(form.root, str(error).removeprefix(f"{form.root}: "))
+        return replace(report, faults=in_order([*report.faults, fault]), can_train=False)
+    if opened.why_no_test:
+        fault = Fault(form.root, opened.why_no_test, Severity.WARNING)
+        return replace(report, faults=in_order([*report.faults, fault]))
+    return report
 
 
 def frame_of(config: Config | None) -> Frame:
@@ -93,7 +154,7 @@ def frame_of(config: Config | None) -> Frame:
     model = None if config is None else config.model
     rpn = model.rpn if isinstance(model, FasterRCNN) else RPNConfig()
     cell = placed_anchors(rpn.sizes, rpn.ratios, rpn.anchors, STRIDE).astype(np.float64)
-    return Frame(resize, rpn.sizes, rpn.ratios, cell, STRIDE, rpn.across_border)
+    return Frame(resize, rpn.sizes, rpn.ratios, cell, STRIDE, rpn.across_border, rpn.anchors)
 
 
 def score_perfect(split: ReadSplit) -> tuple[PerfectScores, list[Fault]]:
@@ -165,8 +226,7 @@ def _reach_lines(check: DataCheck, limit: int | None) -> Iterator[str]:
     """What anchors reach: of each split, then of the classes of the splits to learn from, the least reached first."""
     yield f"objects in {check.frame.describe()}"
     yield "IoU < x: the share of the objects that no anchor overlaps by x, wherever on its grid it stands"
-    used = [parse_split(split)[0] for split in roles(check.report.form).train]
-    learned = [name for name in check.statistics if name in used] or list(check.statistics)
+    learned = check.learned
     rows = [(name, _reach_row(one.sizes, one.ratios, one.best_iou)) for name, one in check.statistics.items()]
     classes = list(_class_rows(check, learned))
     shown = classes[:limit]
@@ -178,6 +238,29 @@ def _reach_lines(check: DataCheck, limit: int | None) -> Iterator[str]:
         yield "  ".join([f"{name:{width}}", *aligned]).rstrip()
     if len(classes) > len(shown):
         yield f"... and {len(classes) - len(shown):,} classes more (--all lists them)"
+
+
+def _sizes_line(fitted: FittedSizes) -> str:
+    half, most = (
+        f"{100 * now:.1f}% to {100 * then:.1f}%" for now, then in zip(fitted.missed_now, fitted.missed, strict=True)
+    )
+    if not fitted.is_better:
+        return "anchor sizes: no others were found that reach clearly more of these objects"
+    sizes = ",".join(str(size) for size in fitted.sizes)
+    return (
+        f"anchor sizes: others fit these objects better: model.rpn.sizes=[{sizes}] brings the share under IoU "
+        f"{REACHED[0]:g} from {half}, and under {REACHED[1]:g} from {most}"
+    )
+
+
+def _side_line(larger: LargerImages, frame: Frame) -> str:
+    now, then = (f"{100 * share:.0f}%" for share in (larger.smaller, larger.smaller_then))
+    return (
+        f"image size: {now} of the objects are under {larger.needed:.0f} px at data.short_side="
+        f"{frame.resize.short_side}, where anchors, {frame.stride} px apart, often overlap them by less than half; "
+        f"data.short_side={larger.short_side} data.long_side={larger.long_side} leaves {then}, for "
+        f"{larger.work:.1f} times the time and memory"
+    )
 
 
 def _class_rows(check: DataCheck, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:

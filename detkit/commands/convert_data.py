@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
+import numpy as np
 
 from detkit.config.data import FormName
 from detkit.data.faults import OnWarning
@@ -19,13 +20,15 @@ from detkit.data.formats.opening import open_form
 from detkit.data.formats.writers import (
     AnnotatedImage,
     image_folder,
+    in_px,
     losses,
     write_coco_split,
     write_voc_split,
     write_yolo_file,
     write_yolo_split,
 )
-from detkit.data.io.images import SUFFIXES, read_header, read_image_of_size
+from detkit.data.ground_truth import GroundTruth
+from detkit.data.io.images import SUFFIXES, read_header, read_stored_of_size
 from detkit.runtime.console import track
 from detkit.structures import Size
 
@@ -74,7 +77,9 @@ def convert(
         partial.mkdir()
         for split, dataset in datasets.items():
             _place_images(dataset, targets, partial / image_folder(kind, split), link, f"converting {split}")
-            _write_objects(partial, kind, split, dataset, targets, numbers)
+            truth = dataset.ground_truth()
+            truth = in_px(truth) if form.kind == "yolo" and kind != "yolo" else truth
+            _write_objects(partial, kind, split, truth, dataset, targets, numbers)
         if kind == "yolo":
             write_yolo_file(partial, names, next(iter(datasets.values())).classes)
         _mark(partial, form, kind)
@@ -197,7 +202,7 @@ def _place_images(
 
 
 def _write_pixels(source: Path, size: Size, path: Path) -> None:
-    pixels = cv2.cvtColor(read_image_of_size(source, size), cv2.COLOR_RGB2BGR)
+    pixels = np.ascontiguousarray(read_stored_of_size(source, size)[..., ::-1])  # a deep PNG stays one
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY] if path.suffix == ".jpg" else []
     encoded, data = cv2.imencode(path.suffix, pixels, options)
     if not encoded:
@@ -216,11 +221,11 @@ def _write_objects(
     root: Path,
     kind: FormName,
     split: str,
+    truth: GroundTruth,
     dataset: ListedDataset,
     targets: Mapping[_Key, _Target],
     numbers: Mapping[_Key, int],
 ) -> None:
-    truth = dataset.ground_truth()
     images = [
         AnnotatedImage(targets[key].name, dataset.size(i), targets[key].is_grey, numbers[key], truth.of_image(i))
         for i, key in enumerate(_keys(dataset))

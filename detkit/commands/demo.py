@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detkit.data.io.image_sources import OpenImage, Pixels, open_image
+from detkit.data.io.image_sources import OpenImage, Pixels
 from detkit.detectors.two_stage import TwoStageDetector
 from detkit.evaluation.speed import StageClock
 from detkit.predictor import Predictor, load
@@ -96,7 +96,7 @@ def analyse(predictor: Predictor, path: Path) -> Analysis:
     """Detect in an image file, and time the stages. Raises ValueError for what is no image."""
     clock = StageClock(predictor.device)
     with clock("decode"):
-        image = open_image(path)
+        image = predictor.open(path)
     sample = predictor.sample(image, clock)
     with clock("resize"):
         batch = predictor.batch([sample])

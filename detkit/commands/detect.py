@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from detkit.data.io.image_sources import OpenImage, images_below, is_address, open_image
+from detkit.data.io.image_sources import OpenImage, images_below, is_address
 from detkit.data.io.video import VIDEO_SUFFIXES, Video, VideoWriter, open_video
 from detkit.predictor import Predictor, in_groups
 from detkit.results import Result, write_image
@@ -171,7 +171,7 @@ def _write_table(path: Path, table: dict[str, Any]) -> None:
 def _detect_images(predictor: Predictor, inputs: Sequence[Input], out: Path, rule: Rule, table: dict[str, Any]) -> bool:
     """Whether it was stopped before the last image."""
     with stop_between_steps(True) as stop:
-        opened = track(_opened(inputs, table["failed"], stop), "detecting", len(inputs))
+        opened = track(_opened(predictor, inputs, table["failed"], stop), "detecting", len(inputs))
         for group in in_groups(opened, rule.batch_size):
             results = predictor.detect([image for _, image in group], rule.min_score)
             for (one, image), result in zip(group, results, strict=True):
@@ -181,14 +181,16 @@ def _detect_images(predictor: Predictor, inputs: Sequence[Input], out: Path, rul
         return stop.asked and len(table["images"]) + len(table["failed"]) < len(inputs)
 
 
-def _opened(inputs: Sequence[Input], failed: list[str], stop: StopRequest) -> Iterator[tuple[Input, OpenImage]]:
+def _opened(
+    predictor: Predictor, inputs: Sequence[Input], failed: list[str], stop: StopRequest
+) -> Iterator[tuple[Input, OpenImage]]:
     """The images that can be read; what is wrong with the others goes to `failed`."""
     for one in inputs:
         if stop.asked:
             return
         assert not isinstance(one.source, int)
         try:
-            yield one, open_image(one.source)
+            yield one, predictor.open(one.source)
         except ValueError as error:
             failed.append(str(error))
 

@@ -17,7 +17,7 @@ from detkit.data.formats.forms import Form, find_form, roles
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import open_form
 from detkit.engine.logs import read_log
-from detkit.evaluation.assessment import Assessment, MetricName, assess
+from detkit.evaluation.assessment import Assessment, Found, MetricName, assess
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.evaluation.voc_files import read_detections, write_detections
 from detkit.reports.run_report import write_report
@@ -111,7 +111,7 @@ def score_files(
     dataset, told, has_images = open_annotations(data, split, form)
     metrics = metrics or usual_metrics(None, data, form)
     name = file_name(told)
-    found: Mapping[str, Detections] | ResultRows
+    found: Found
     if files.suffix == ".json":
         found = read_rows(files, dataset.ground_truth())
         folder = files.with_suffix("").with_name(f"{files.stem}_eval")
@@ -138,7 +138,7 @@ def open_dataset(
     data, splits = config.data, split_names(config.data, "test")
     if root is not None:
         form = find_form(root, kind)
-        data = as_folder(form, classes)
+        data = as_folder(form, classes).model_copy(update={"deep_range": data.deep_range})
         splits = splits if set(splits) <= set(form.splits) else roles(form).test
     if split is not None:
         splits = (split,)
@@ -184,7 +184,7 @@ def detect_timed(predictor: "Predictor", dataset: DetectionDataset) -> tuple[dic
 
 
 def score(
-    found: Mapping[str, Detections] | ResultRows,
+    found: Found,
     dataset: DetectionDataset,
     metrics: Sequence[MetricName],
     speed: Mapping[str, Any],
@@ -220,9 +220,10 @@ def score(
     }
     if assessment.coco is not None:
         content["coco"] = assessment.coco.summary
-        write_results(folder / "results.json", assessment.detections, assessment.truth)
+        write_results(folder / "results.json", assessment.found, assessment.truth)
     if assessment.voc:
-        write_detections(folder, split, assessment.detections, dataset.classes)
+        table = assessment.found.corners() if isinstance(assessment.found, ResultRows) else assessment.found
+        write_detections(folder, split, table, dataset.classes, dataset.image_ids)
     content["metrics"] = scores
     content["errors"] = {kind.name.lower(): loss for kind, loss in assessment.errors.loss.items()}
     (folder / "metrics.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -248,7 +249,7 @@ def assess_again(run: Path, split: str | None) -> Assessment:
     config = with_classes(read_config(run / "config.yaml"), tuple(metrics["ap"]))
     splits = split_names(config.data, "test") if split is None else (split,)
     dataset = build_dataset(config.data, splits)
-    found: Mapping[str, Detections] | ResultRows
+    found: Found
     if (path / "results.json").is_file():
         found = read_rows(path / "results.json", dataset.ground_truth())
     else:

@@ -216,6 +216,7 @@ def _about(predictor: Predictor, usage: str) -> dict[str, str]:
         "classes": json.dumps(predictor.classes),
         "short_side": json.dumps(predictor.resize.short_side),
         "long_side": json.dumps(predictor.resize.long_side),
+        "deep_range": json.dumps(predictor.config.data.deep_range),  # what is 0 and 255 in images of more than 8 bits
         "usage": usage,
         "config": json.dumps(predictor.config.model_dump(mode="json")),
     }

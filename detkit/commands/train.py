@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 from detkit.build.data import (
+    TrainingData,
     build_dataset,
     build_resize,
-    build_training_set,
+    open_training_data,
     split_names,
     usual_metric,
     with_classes,
+    with_deep_range,
 )
 from detkit.build.detector import build_detector
 from detkit.build.loggers import require_loggers
@@ -25,8 +27,12 @@ from detkit.config.loading import ConfigError, differing_keys, read_config
 from detkit.config.models import RCNN, SPPNet
 from detkit.config.schema import Config
 from detkit.data.dataset import DetectionDataset
+from detkit.data.faults import log_warning
+from detkit.data.formats.listed import ListedDataset
+from detkit.data.pipeline.deep_range import find_deep_images
 from detkit.data.pipeline.loader import detection_batches
 from detkit.data.pipeline.proposal_file import WithProposals
+from detkit.data.validation.readable import unreadable_images
 from detkit.engine import csv_log, mlflow_log, stages, wandb_log
 from detkit.engine.distributed import World, joined_world
 from detkit.engine.inference import detect_all
@@ -76,29 +82,44 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     _check(config, world)
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
-    images = build_training_set(config.data)
+    data = _open_data(config, folder, fresh, world)
+    if data.why_no_test and world.is_main:
+        log_warning(data.why_no_test)
+    images = data.train
     asked = config.train.precision
     config = with_precision(with_classes(config, images.classes), world.device)
+    deep = find_deep_images(images.ground_truth(), images.paths) if config.data.known_deep_range is None else None
+    if deep is not None and deep.range is not None:
+        config, images = with_deep_range(config, deep.range), images.with_deep_range(deep.range)
     if world.is_main:
         if asked == "auto":
             print(f"precision: {config.train.precision} (train.precision is auto)")
+        if deep is not None and deep.range is not None:
+            print(deep.describe(deep.range))
         _prepare_folder(folder, config, fresh)
     dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
-        val = split_names(config.data, "val")
-        if world.size > 1 and val and config.train.eval_every is not None:
-            _open(config, val)  # for its proposals, which are made once
+        if world.size > 1 and data.val is not None:
+            _with_proposals(config, data.val, split_names(config.data, "val"))  # made once
         world.barrier()
-    _train_kind(Session(config, dataset, folder, world, StageTimes(folder)))
+    val = None if data.val is None else data.val.with_deep_range(images.deep_range)
+    _train_kind(Session(config, dataset, folder, world, StageTimes(folder)), val)
     if world.is_main:
         metric = usual_metric(config.data)
         print(f"done: {folder / 'model.pt'}; score it with: detkit eval {shlex.quote(str(folder))} --{metric}")
 
 
-def _train_kind(session: Session) -> None:
+def _open_data(config: Config, folder: Path, fresh: bool, world: World) -> TrainingData:
+    """Raises ValueError for what training cannot live with; images are decoded once, when a run begins."""
+    begun = not fresh and any((folder / name).exists() for name in WEIGHT_FILES)
+    unreadable = unreadable_images if world.is_main and not begun else lambda datasets: iter(())
+    return open_training_data(config.data, config.train.eval_every is not None, unreadable)
+
+
+def _train_kind(session: Session, val: ListedDataset | None) -> None:
     config = session.config
     if config.train.kind == "joint" and not isinstance(config.model, RCNN | SPPNet):
-        _train_joint(session)
+        _train_joint(session, val)
         return
     _introduce(session)
     try:
@@ -112,11 +133,11 @@ def _train_kind(session: Session) -> None:
         raise
 
 
-def _train_joint(session: Session) -> None:
+def _train_joint(session: Session, val: ListedDataset | None) -> None:
     config, world = session.config, session.world
     torch.manual_seed(config.train.seed)  # the weights that training starts from belong to the config, too
     model = build_detector(config, len(session.dataset.classes))
-    validate = _validation(config, session.dataset, world)
+    validate = None if val is None else _validation(config, val, world)
     trainer = session.trainer(model, config.train, session.dataset, session.folder, validate)
     _introduce(session)
     if not world.is_main:
@@ -130,10 +151,6 @@ def _train_joint(session: Session) -> None:
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on from step {trainer.saved_step} of {config.train.steps}")
         raise
-
-
-def _open(config: Config, splits: Sequence[str]) -> DetectionDataset:
-    return _with_proposals(config, build_dataset(config.data, splits), splits)
 
 
 def _with_proposals(config: Config, dataset: DetectionDataset, splits: Sequence[str]) -> DetectionDataset:
@@ -158,19 +175,9 @@ def _check(config: Config, world: World) -> None:
         )
 
 
-def _validation(config: Config, train_set: DetectionDataset, world: World) -> Validation | None:
-    """Scores a model on the validation split, which must share no image with training."""
-    splits = split_names(config.data, "val")
-    if not splits or config.train.eval_every is None:
-        return None
-    config = with_classes(config, train_set.classes)
-    dataset = _open(config, splits)
-    shared = set(dataset.image_ids) & set(train_set.image_ids)
-    if shared:
-        raise ConfigError(
-            f"data.val {list(splits)} shares {len(shared)} images with data.train, such as {min(shared)}: weights "
-            "chosen by images they were trained on say nothing; take another split, or none: data.val=[]"
-        )
+def _validation(config: Config, val: ListedDataset, world: World) -> Validation:
+    """Scores a model on the validation split."""
+    dataset = _with_proposals(config, val, split_names(config.data, "val"))
     mine = range(len(dataset))[world.rank :: world.size]
 
     def validate(model: nn.Module, step: int, log: RunLog | None) -> float | None:

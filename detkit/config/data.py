@@ -1,5 +1,6 @@
 """`data`: what is learned from and tested on, and how images come to the network."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -25,20 +26,41 @@ class Augment(Section):
 
 
 class ImageConfig(Section):
-    """What every kind of data set has: the size images are brought to, and how training reads them."""
+    """What every kind of data set has: the size images are brought to, and how training reads them.
+
+    `deep_range`: the values of images with more than 8 bits a channel that become 0 and 255; others between them
+    follow linearly, others beyond them are clipped. "auto" is found once, from the training images when a run starts:
+    up to 256 deep ones, evenly spaced; the 0.1% and 99.9% of their values, widened by the same of the values inside
+    the annotated boxes, so that few small bright objects on a dark ground are not clipped. What was found is written
+    into the run's config: testing and detecting use it, whatever their images hold. Images of 8 bits are as they are.
+    """
 
     short_side: Count = 600  # px; Fast R-CNN, section 4.1
     long_side: Count = 1000  # px, at most
+    deep_range: Literal["auto"] | tuple[float, float] = "auto"  # low, high
     augment: Augment = Field(default_factory=Augment)
     group_by_aspect: bool = True  # wide and tall images in separate batches: less padding
     workers: Annotated[int, Field(ge=0)] = 2  # processes that decode, for each training process
 
+    @model_validator(mode="after")
+    def _deep_range_ordered(self) -> "ImageConfig":
+        if self.deep_range != "auto":
+            low, high = self.deep_range
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"deep_range is auto, or [low, high] with low < high; got [{low:g}, {high:g}]")
+        return self
 
-FormName = Literal["voc", "coco", "yolo"]
+    @property
+    def known_deep_range(self) -> tuple[float, float] | None:
+        """None: not found yet, or no training image is deep."""
+        return None if self.deep_range == "auto" else self.deep_range
+
+
+FormName = Literal["voc", "coco", "yolo", "labelme", "cvat", "openimages", "huggingface"]
 
 
 class Folder(Section):
-    """A folder in the form of PASCAL VOC, COCO or YOLO, and what its classes are called here."""
+    """A folder in one of the forms of data sets, and what its classes are called here."""
 
     kind: FormName
     root: str

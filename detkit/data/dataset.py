@@ -1,5 +1,6 @@
 """What every data set looks like to the rest of detkit."""
 
+from pathlib import Path
 from typing import Protocol
 
 from detkit.data.ground_truth import GroundTruth
@@ -11,6 +12,7 @@ class DetectionDataset(Protocol):
 
     classes: tuple[str, ...]  # label i is classes[i]
     image_ids: tuple[str, ...]  # unique
+    paths: tuple[Path, ...]  # of each image: what it is known by beside other data sets, whose ids may be equal
 
     def __len__(self) -> int: ...
 

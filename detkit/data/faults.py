@@ -67,9 +67,9 @@ def raise_first_error(faults: Iterable[Fault], root: Path) -> None:
 
 
 def tell_warnings(faults: Iterable[Fault], root: Path, on_warning: OnWarning) -> None:
-    """One line a kind of warning: how many there are, and the first."""
+    """One line a kind of warning: how many there are, and the first; other faults are passed over."""
     kinds = defaultdict(list)
-    for fault in faults:
+    for fault in (fault for fault in faults if fault.severity is Severity.WARNING):
         kinds[fault.summary].append(fault)
     for summary, members in kinds.items():
         on_warning(f"{root}: {len(members)} {summary}; the first: {members[0]}")

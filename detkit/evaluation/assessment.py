@@ -13,10 +13,13 @@ from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.coco_matching import match_coco
 from detkit.evaluation.confusion import Confusion, confusion
 from detkit.evaluation.errors import VOC_GROUPS, ErrorAnalysis, decompose
+from detkit.evaluation.rows import Rows, gather_detections
 from detkit.evaluation.voc import VocResult, evaluate
 from detkit.structures import Detections
 
 MetricName = Literal["voc07", "voc10", "coco"]  # AP at 11 recalls | area under the envelope | mean over IoU .5 to .95
+
+Found = Mapping[str, Detections] | Rows | ResultRows  # by image id | comp4 files | a results.json
 
 RESAMPLES = 1000  # 20 s for COCO's 5,000 images with 100 detections each
 
@@ -27,6 +30,7 @@ class Assessment:
 
     dataset: DetectionDataset
     truth: GroundTruth
+    found: Found  # as given: its order decides between equal scores
     detections: Mapping[str, Detections]
     voc: dict[Literal["voc07", "voc10"], VocResult]  # those asked for
     coco: CocoResult | None  # None: not asked for
@@ -51,16 +55,17 @@ class Assessment:
         return self.coco.ap
 
 
-def assess(
-    found: Mapping[str, Detections] | ResultRows, dataset: DetectionDataset, metrics: Sequence[MetricName]
-) -> Assessment:
-    """Scores detections (by image id, or as read from a results.json) by every metric asked for.
+def assess(found: Found, dataset: DetectionDataset, metrics: Sequence[MetricName]) -> Assessment:
+    """Scores detections (by image id, or as read from files) by every metric asked for.
 
-    Raises ValueError for detections of images or classes that the data set has not, and for numbers that are none.
+    Equal scores: VOC's metrics keep the order of the mapping or the file, what goes by COCO's rules takes the images
+    by their numbers first. Raises ValueError for detections of images or classes that the data set has not, and for
+    numbers that are none.
     """
     truth = dataset.ground_truth()
-    detections = found.by_image(truth) if isinstance(found, ResultRows) else found
-    voc = {metric: evaluate(detections, dataset, metric) for metric in metrics if metric != "coco"}
+    table = found.corners() if isinstance(found, ResultRows) else found
+    table = gather_detections(table, truth.image_ids, len(truth.classes))
+    voc = {metric: evaluate(table, dataset, metric) for metric in metrics if metric != "coco"}
     intervals: dict[str, Interval] = {}
     for metric, result in voc.items():
         [intervals[metric]] = bootstrap_intervals(voc_measure(result, dataset), RESAMPLES).values()
@@ -73,13 +78,14 @@ def assess(
     return Assessment(
         dataset=dataset,
         truth=truth,
-        detections=detections,
+        found=found,
+        detections=found if isinstance(found, Mapping) else table.by_image(truth.image_ids),
         voc=voc,
         coco=coco,
         intervals=intervals,
-        errors=decompose(detections, truth, groups=groups),
-        sizes=by_size(detections, truth),
-        aspects=by_aspect(detections, truth),
-        truncation=by_truncation(detections, truth),
-        confusion=confusion(detections, truth),
+        errors=decompose(table, truth, groups=groups),
+        sizes=by_size(table, truth),
+        aspects=by_aspect(table, truth),
+        truncation=by_truncation(table, truth),
+        confusion=confusion(table, truth),
     )

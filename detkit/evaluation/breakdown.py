@@ -48,7 +48,7 @@ class Breakdown:
     of_class: dict[str, tuple[Bin, ...]]
 
 
-def by_size(detections: Mapping[str, Detections], truth: GroundTruth) -> Breakdown:
+def by_size(detections: Mapping[str, Detections] | Rows, truth: GroundTruth) -> Breakdown:
     """COCO's three bins by the area that the files state, then Hoiem's five by the area of the box."""
     table = _table(detections, truth)
     coco_edges = np.tile([SMALL, LARGE], (len(truth.classes), 1))
@@ -63,7 +63,7 @@ def by_size(detections: Mapping[str, Detections], truth: GroundTruth) -> Breakdo
     )
 
 
-def by_aspect(detections: Mapping[str, Detections], truth: GroundTruth) -> Breakdown:
+def by_aspect(detections: Mapping[str, Detections] | Rows, truth: GroundTruth) -> Breakdown:
     """Hoiem's five bins by width / height."""
     sides = truth.objects.xywh[:, 2:]
     aspect = sides[:, 0] / sides[:, 1].clip(min=1e-6)  # files may state boxes without a height
@@ -71,7 +71,7 @@ def by_aspect(detections: Mapping[str, Detections], truth: GroundTruth) -> Break
     return _break_down(_table(detections, truth), edges, aspect, None)
 
 
-def by_truncation(detections: Mapping[str, Detections], truth: GroundTruth) -> Breakdown | None:
+def by_truncation(detections: Mapping[str, Detections] | Rows, truth: GroundTruth) -> Breakdown | None:
     """Whole objects and those that reach beyond the image; None where the files mark none as such."""
     if not truth.objects.truncated.any():
         return None
@@ -95,7 +95,7 @@ class _Table:
     pairs: Pairs  # of one class, at MIN_IOU or more
 
 
-def _table(detections: Mapping[str, Detections], truth: GroundTruth) -> _Table:
+def _table(detections: Mapping[str, Detections] | Rows, truth: GroundTruth) -> _Table:
     found = best_detections(detections, truth)
     found = found[among_first(found.image_index * len(truth.classes) + found.labels, MAX_DETECTIONS)]
     pairs = overlapping(found, truth)
@@ -122,7 +122,7 @@ def _score(table: _Table, name: str, ranges: Sequence[str], in_bin: Bools, count
     """The bin of each class: `in_bin` (M,), `counts_if_false` (K,)."""
     objects, found = table.truth.objects, table.found
     ignore = objects.ignore | ~in_bin
-    taken = match(table.pairs, len(found), ignore, objects.ignore)
+    taken = match(table.pairs, len(found), ignore, objects.crowd)
     is_tp = (taken >= 0) & ~np.append(ignore, False)[taken]
     is_judged = is_tp | ((taken < 0) & counts_if_false)
     num_objects = np.bincount(objects.labels[~ignore], minlength=len(ranges)).tolist()

@@ -13,9 +13,12 @@ import numpy as np
 
 from detkit.data.ground_truth import Floats, GroundTruth
 from detkit.evaluation.coco_files import ResultRows
+from detkit.evaluation.rows import Rows
 from detkit.structures import Detections
 
 Engine = Literal["fast", "reference"]  # faster-coco-eval | pycocotools, the official code
+
+OUTSIDE_ALL_SIZES = -1.0  # px of area: below every range of sizes, the one of all objects included
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,13 @@ class CocoResult:
 
 
 def evaluate_coco(
-    detections: Mapping[str, Detections] | ResultRows, truth: GroundTruth, engine: Engine = "fast"
+    detections: Mapping[str, Detections] | Rows | ResultRows, truth: GroundTruth, engine: Engine = "fast"
 ) -> CocoResult:
     """Scores detections (by image id, or as read from a file). An image that is not in the mapping has none.
 
-    Objects marked `ignore` are crowds: what overlaps them is not held against the detector. Both engines give the
-    same numbers. Raises ValueError for an unknown engine, and as ResultRows.of does.
+    What lies in a crowd is not held against the detector, nor is one detection of each other object marked `ignore`.
+    Both engines give the same numbers. Equal scores: images in the order of their numbers, and the detections of an
+    image in theirs. Raises ValueError for an unknown engine, and as ResultRows.of does.
     """
     if engine not in ("fast", "reference"):
         raise ValueError(f"engine {engine!r}: expected 'fast' (faster-coco-eval) or 'reference' (pycocotools)")
@@ -84,9 +88,15 @@ def _code_of(engine: Engine) -> tuple[Any, Any]:
 
 
 def _annotations(truth: GroundTruth) -> dict[str, Any]:
-    """The content of an annotation file."""
+    """The content of an annotation file.
+
+    Both engines replace `ignore` by iscrowd, so that an object that is ignored but no crowd, VOC's difficult, must be
+    said otherwise. What they do with objects of another size is what is meant: not asked for, and matched once, by IoU,
+    where no object that counts will do. So its area is outside of all sizes. Areas serve for nothing else there.
+    """
     objects = truth.objects
-    columns = (truth.image_index, objects.labels, objects.xywh, objects.area, objects.ignore)
+    area = np.where(objects.ignore & ~objects.crowd, OUTSIDE_ALL_SIZES, objects.area)
+    columns = (truth.image_index, objects.labels, objects.xywh, area, objects.crowd)
     return _frame(truth) | {
         "annotations": [
             {
@@ -95,10 +105,10 @@ def _annotations(truth: GroundTruth) -> dict[str, Any]:
                 "category_id": truth.category_numbers[label],
                 "bbox": box,
                 "area": area,
-                "iscrowd": int(ignore),
+                "iscrowd": int(crowd),
             }
             # From 1: the official code takes an object or detection of id 0 for none.
-            for number, (image, label, box, area, ignore) in enumerate(zip(*map(np.ndarray.tolist, columns)), start=1)
+            for number, (image, label, box, area, crowd) in enumerate(zip(*map(np.ndarray.tolist, columns)), start=1)
         ]
     }
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from detkit.data.ground_truth import Floats, GroundTruth, Ints
-from detkit.evaluation.rows import Rows, gather_detections, ranks
+from detkit.evaluation.rows import Rows, gather_detections, ranks_by_score
 from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections
 
@@ -27,7 +27,7 @@ class ResultRows:
     """
 
     image_index: Ints  # (N,) into truth.image_ids
-    rank: Ints  # (N,) row among the image's own
+    rank: Ints  # (N,) row in that image's Detections
     labels: Ints  # (N,)
     xywh: Floats  # (N, 4) px
     scores: Floats  # (N,)
@@ -36,8 +36,8 @@ class ResultRows:
         return len(self.labels)
 
     @staticmethod
-    def of(detections: "Mapping[str, Detections] | ResultRows", truth: GroundTruth) -> "ResultRows":
-        """Detections by image id, in the order of the mapping. Raises ValueError as gather_detections does."""
+    def of(detections: "Mapping[str, Detections] | Rows | ResultRows", truth: GroundTruth) -> "ResultRows":
+        """Detections by image id, in the order of the mapping, or a table. Raises ValueError as gather_detections."""
         if isinstance(detections, ResultRows):
             return detections
         return ResultRows.of_corners(gather_detections(detections, truth.image_ids, len(truth.classes)))
@@ -47,22 +47,22 @@ class ResultRows:
         xywh = np.concatenate([rows.boxes[:, :2], rows.boxes[:, 2:] - rows.boxes[:, :2]], axis=1)
         return ResultRows(rows.image_index, rows.rank, rows.labels, xywh, rows.scores)
 
-    def by_image(self, truth: GroundTruth) -> dict[str, Detections]:
-        """Every image's detections, best first, equal scores in the order of the rows; all in float64."""
-        import torch
-
-        order = np.lexsort((-self.scores, self.image_index))  # stable
+    def corners(self) -> Rows:
+        """The same in the same order, with boxes as corners."""
         boxes = np.concatenate([self.xywh[:, :2], self.xywh[:, :2] + self.xywh[:, 2:]], axis=1)
-        counts = np.bincount(self.image_index, minlength=len(truth)).tolist()
-        columns = (torch.from_numpy(column[order]) for column in (boxes, self.scores, self.labels))
-        parts = zip(*(torch.split_with_sizes(column, counts) for column in columns), strict=True)
-        return {image_id: Detections(*part) for image_id, part in zip(truth.image_ids, parts, strict=True)}
+        nothing = np.zeros(len(self), dtype=np.bool_)
+        return Rows(self.image_index, self.rank, self.labels, boxes, self.scores, nothing)
+
+    def by_image(self, truth: GroundTruth) -> dict[str, Detections]:
+        """Every image's detections, best first as read from a file, equal scores in its order; all in float64."""
+        return self.corners().by_image(truth.image_ids)
 
 
-def write_results(path: Path, detections: Mapping[str, Detections], truth: GroundTruth) -> None:
+def write_results(path: Path, detections: Mapping[str, Detections] | Rows | ResultRows, truth: GroundTruth) -> None:
     """Writes results.json, whole or not at all, with the numbers of truth's images and categories.
 
-    Every number is written in full: read_rows gives the same. Raises ValueError as gather_detections does.
+    Detections keep their order, which decides between equal scores by VOC's rules. Every number is written in full:
+    read_rows gives the same. Raises ValueError as gather_detections does.
     """
     rows = ResultRows.of(detections, truth)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,12 +89,13 @@ def read_rows(path: Path, truth: GroundTruth) -> ResultRows:
         decoded = msgspec.json.decode(content, type=list[_Row] | _Wrapper)
         rows = decoded.annotations if isinstance(decoded, _Wrapper) else decoded
         image_index = np.array([_image_of(row.image_id, images) for row in rows], dtype=np.int64)
+        scores = np.array([row.score for row in rows], dtype=np.float64)
         found = ResultRows(
             image_index,
-            _ranks_within(image_index),
+            ranks_by_score(image_index, scores),
             np.array([labels[row.category_id] for row in rows], dtype=np.int64),
             np.array([row.bbox for row in rows], dtype=np.float64).reshape(-1, 4),
-            np.array([row.score for row in rows], dtype=np.float64),
+            scores,
         )
     except (ValueError, KeyError, RecursionError) as error:
         raise _first_fault(path, content, truth, str(error)) from None
@@ -141,13 +142,6 @@ def _image_of(name: int | str, images: Mapping[int | str, int]) -> int:
     if isinstance(name, str) and name not in images and name.isascii() and name.isdecimal():
         return images[int(name)]  # 000000000139
     return images[name]
-
-
-def _ranks_within(image_index: Ints) -> Ints:
-    """0, 1, 2 ... among the rows of the same image."""
-    rank = np.empty_like(image_index)
-    rank[np.argsort(image_index, kind="stable")] = ranks(np.bincount(image_index))
-    return rank
 
 
 def _first_fault(path: Path, content: bytes, truth: GroundTruth, reason: str) -> ValueError:

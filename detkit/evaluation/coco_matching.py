@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 from detkit.evaluation.coco_files import ResultRows
+from detkit.evaluation.rows import Rows
 from detkit.evaluation.voc import Outcome
 from detkit.ops.compiled import compiled
 from detkit.structures import Detections
@@ -53,7 +54,7 @@ class Matches:
 
 
 def match_coco(
-    detections: Mapping[str, Detections] | ResultRows,
+    detections: Mapping[str, Detections] | Rows | ResultRows,
     truth: GroundTruth,
     areas: tuple[float, float] = ALL_AREAS,
     max_detections: int = MAX_DETECTIONS,
@@ -61,10 +62,10 @@ def match_coco(
     """Matches detections with objects of their class by the rules of COCO.
 
     In each image the best detection chooses first: the object not yet taken that it overlaps most, the last of
-    equals, with IoU >= threshold, and one that is ignored only if no other will do. An ignored object is a crowd: any
-    number of detections may choose it, and the overlap is measured against the detection's area alone. Objects with an
-    area outside `areas` (px, of the outline) are ignored too, with the detections of such boxes that find nothing.
-    Raises ValueError as ResultRows.of does.
+    equals, with IoU >= threshold, and one that is ignored only if no other will do. Ignored are those marked as such
+    and those with an area outside `areas` (px, of the outline), with the detections of such boxes that find nothing.
+    Any number of detections may choose a crowd, and the overlap is measured against the detection's area alone; any
+    other ignored object, such as VOC's difficult, is chosen once, by IoU. Raises ValueError as ResultRows.of does.
     """
     rows, objects = ResultRows.of(detections, truth), truth.objects
     # Groups are in the order of the images' numbers: the official code goes through them in that order.
@@ -80,7 +81,7 @@ def match_coco(
         _group_limits(row_group[best], object_group[by_group]),
         rows.xywh[best],
         objects.xywh[by_group],
-        objects.ignore[by_group],
+        objects.crowd[by_group],
         ignored[by_group],
         np.minimum(IOUS, BELOW_ONE),
         found,

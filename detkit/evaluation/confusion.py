@@ -7,6 +7,7 @@ import numpy as np
 
 from detkit.data.ground_truth import GroundTruth, Ints
 from detkit.evaluation.pairs import best_detections, match, overlapping
+from detkit.evaluation.rows import Rows
 from detkit.structures import Detections
 
 
@@ -19,13 +20,14 @@ class Confusion:
 
 
 def confusion(
-    detections: Mapping[str, Detections], truth: GroundTruth, min_score: float = 0.5, min_iou: float = 0.5
+    detections: Mapping[str, Detections] | Rows, truth: GroundTruth, min_score: float = 0.5, min_iou: float = 0.5
 ) -> Confusion:
     """Counts what the detections of at least `min_score` found.
 
     In the order of their scores, each takes the free object of any class that it overlaps most, by an IoU of at least
-    `min_iou`. Ignored objects are not counted, nor are detections that take none but lie by that share in an ignored
-    object of their own class. Raises ValueError for limits out of range and as gather_detections does.
+    `min_iou`. Ignored objects are not counted, nor are detections that can take none but one of their own class: each
+    of those one detection, a crowd all that lie in it by that share. Raises ValueError for limits out of range and as
+    gather_detections does.
     """
     if not 0 <= min_score <= 1 or not 0 < min_iou <= 1:
         raise ValueError(f"min_score {min_score}, min_iou {min_iou}: expected a score of 0..1 and an IoU in (0, 1]")
@@ -35,7 +37,7 @@ def confusion(
     pairs = overlapping(found, truth)
     same_class = found.labels[pairs.detection] == objects.labels[pairs.object]
     pairs = pairs[(pairs.overlap >= min_iou) & (same_class | ~objects.ignore[pairs.object])]
-    taken = match(pairs, len(found), objects.ignore, objects.ignore)
+    taken = match(pairs, len(found), objects.ignore, objects.crowd)
 
     is_counted = ~np.append(objects.ignore, False)[taken]  # row -1, no object, reads the False behind the last
     is_missed = ~objects.ignore

@@ -18,7 +18,7 @@ class ErrorKind(IntEnum):
     """What a detection is (HIT to BKG), why an object was not found (MISS, LOC, CLS), or what is mended."""
 
     TP = 0
-    IGNORED = 1  # lies in an ignored object: neither right nor wrong
+    IGNORED = 1  # found a difficult object, or lies in a crowd: neither right nor wrong
     CLS = 2  # fits an object of another class
     LOC = 3  # near an object of its class
     BOTH = 4  # near an object of another class
@@ -119,24 +119,26 @@ class Case:
 def judge(found: Rows, truth: GroundTruth, foreground: float, background: float) -> Case:
     """Gives each detection its kind. Where several apply, in the order of published code: LOC, CLS, DUPE, BKG, BOTH.
 
-    Published code counts an IoU of exactly a threshold to both sides; here it belongs to the upper one.
+    Published code counts an IoU of exactly a threshold to both sides; here it belongs to the upper one. No error is
+    about an ignored object, save that a second detection of a difficult one is a DUPE.
     """
-    ignore, labels = truth.objects.ignore, truth.objects.labels
+    ignore, crowd, labels = truth.objects.ignore, truth.objects.crowd, truth.objects.labels
     pairs = overlapping(found, truth)
     same_class = found.labels[pairs.detection] == labels[pairs.object]
-    is_crowd = ignore[pairs.object]
-    taken = match(pairs[same_class & (pairs.overlap >= foreground)], len(found), ignore, ignore)
-    own, own_iou = pairs[same_class & ~is_crowd].best(len(found))
-    other, other_iou = pairs[~same_class & ~is_crowd].best(len(found))
+    is_ignored = ignore[pairs.object]
+    taken = match(pairs[same_class & (pairs.overlap >= foreground)], len(found), ignore, crowd)
+    own, own_iou = pairs[same_class & ~is_ignored].best(len(found))
+    other, other_iou = pairs[~same_class & ~is_ignored].best(len(found))
+    fitted, fitted_iou = pairs[same_class & ~crowd[pairs.object]].best(len(found))
 
     taken_overlap = _overlap_with(pairs, taken)
-    in_crowd = np.append(ignore, False)[taken]
+    finds_ignored = np.append(ignore, False)[taken]
     conditions = [
-        (taken >= 0) & ~in_crowd,
-        in_crowd,
+        (taken >= 0) & ~finds_ignored,
+        finds_ignored,
         (own_iou >= background) & (own_iou < foreground),
         other_iou >= foreground,
-        own_iou >= foreground,  # and not a hit: every object of its class that it fits was taken
+        fitted_iou >= foreground,  # and not a hit: every object of its class that it fits was taken
         other_iou >= background,
     ]
     kinds = (E.TP, E.IGNORED, E.LOC, E.CLS, E.DUPE, E.BOTH)
@@ -145,10 +147,10 @@ def judge(found: Rows, truth: GroundTruth, foreground: float, background: float)
         truth,
         found,
         np.select(conditions, [np.full(len(found), kind, dtype=np.int8) for kind in kinds], np.int8(E.BKG)),
-        np.select(conditions, [taken, taken, own, other, own, other], nothing),
+        np.select(conditions, [taken, taken, own, other, fitted, other], nothing),
         np.select(
             conditions,
-            [taken_overlap, taken_overlap, own_iou, other_iou, own_iou, other_iou],
+            [taken_overlap, taken_overlap, own_iou, other_iou, fitted_iou, other_iou],
             np.maximum(own_iou, other_iou),
         ),
     )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 from detkit.evaluation.error_oracles import MAIN_KINDS, SPECIAL_KINDS, Case, ErrorKind, judge
 from detkit.evaluation.pairs import among_first, best_detections
+from detkit.evaluation.rows import Rows
 from detkit.structures import Detections
 
 __all__ = [
@@ -52,7 +53,7 @@ class JudgedDetections:
     score: Floats  # (K,)
     kind: npt.NDArray[np.int8]  # (K,) values of ErrorKind, HIT to BKG
     object_row: Ints  # (K,) row in that image's objects of the one that the kind speaks of; -1 for BKG
-    iou: Floats  # (K,) with that object; for IGNORED the share of the detection inside it; for BKG the highest
+    iou: Floats  # (K,) with that object; for IGNORED by a crowd the share inside it; for BKG the highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,7 @@ class ErrorAnalysis:
 
 
 def decompose(
-    detections: Mapping[str, Detections],
+    detections: Mapping[str, Detections] | Rows,
     truth: GroundTruth,
     foreground_iou: float = 0.5,
     background_iou: float = 0.1,

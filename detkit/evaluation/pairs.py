@@ -22,7 +22,7 @@ class Pairs:
 
     detection: Ints  # (P,) row of the table of detections
     object: Ints  # (P,) row of the ground truth's objects
-    overlap: Floats  # (P,) IoU; with an ignored object the share of the detection that lies inside it (COCO's crowds)
+    overlap: Floats  # (P,) IoU; with a crowd the share of the detection that lies inside it
 
     def __len__(self) -> int:
         return len(self.detection)
@@ -40,13 +40,16 @@ class Pairs:
         return objects, overlaps
 
 
-def best_detections(detections: Mapping[str, Detections], truth: GroundTruth) -> Rows:
-    """All detections, best score first over all images; equal scores keep the order of the mapping.
+def best_detections(detections: Mapping[str, Detections] | Rows, truth: GroundTruth) -> Rows:
+    """All detections, best score first over all images, equal scores as in COCO's own matching: by the number of the
+    image, and within an image and class in the order of the detections.
 
-    Raises ValueError for an unknown image id, a value that is not finite and a label that is no class.
+    Classes come before that order, so that files of each class say the same as detections in memory. Raises ValueError
+    for an unknown image id, a value that is not finite and a label that is no class.
     """
     found = gather_detections(detections, truth.image_ids, len(truth.classes))
-    return found[np.argsort(-found.scores, kind="stable")]
+    numbers = np.array(truth.image_numbers, dtype=np.int64)[found.image_index]
+    return found[np.lexsort((found.labels, numbers, -found.scores))]  # stable
 
 
 def among_first(group: Ints, limit: int) -> Bools:
@@ -60,14 +63,14 @@ def among_first(group: Ints, limit: int) -> Bools:
 
 def overlapping(found: Rows, truth: GroundTruth) -> Pairs:
     """All pairs of a detection and an object of its image that have an area in common."""
-    boxes, ignore, starts = truth.objects.boxes, truth.objects.ignore, truth.starts
+    boxes, crowd, starts = truth.objects.boxes, truth.objects.crowd, truth.starts
     parts = [Pairs(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
     for begin in range(0, len(found), AT_ONCE):
         images = found.image_index[begin : begin + AT_ONCE]
         counts = truth.counts[images]
         detection = np.repeat(np.arange(begin, begin + len(images)), counts)
         candidate = np.repeat(starts[images], counts) + ranks(counts)
-        overlap = _overlap(found.boxes[detection], boxes[candidate], ignore[candidate])
+        overlap = _overlap(found.boxes[detection], boxes[candidate], crowd[candidate])
         parts.append(Pairs(detection, candidate, overlap)[overlap > 0])
     return Pairs(
         np.concatenate([part.detection for part in parts]),
@@ -89,10 +92,11 @@ def _overlap(found: Floats, objects: Floats, is_crowd: Bools) -> Floats:
 def match(pairs: Pairs, num_detections: int, last: Bools, shared: Bools) -> Ints:
     """(K,) the object that each detection takes, -1 for none: each in turn the free one it overlaps most.
 
-    `last` (M,) marks objects that are taken only where no other is free, `shared` (M,) those that are never used up:
-    COCO prefers objects that count, and a crowd holds any number of detections.
+    Of equal overlaps it is the last object. `last` (M,) marks objects that are taken only where no other is free,
+    `shared` (M,) those that are never used up: COCO prefers objects that count, and a crowd holds any number of
+    detections.
     """
-    order = np.lexsort((-pairs.overlap, last[pairs.object], pairs.detection))
+    order = np.lexsort((-pairs.object, -pairs.overlap, last[pairs.object], pairs.detection))
     taken_by_detection = [-1] * num_detections
     is_free = [True] * len(last)
     is_shared = shared.tolist()

@@ -1,4 +1,7 @@
-"""Detections of many images as one table: what the scores are computed from."""
+"""Detections of many images as one table: what the scores are computed from.
+
+Detections of equal score are told apart by the order of the table alone: that of a result file, or of a mapping.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,12 +47,25 @@ class Rows:
         ends = np.cumsum(np.bincount(self.labels, minlength=num_classes))
         return [self[rows] for rows in np.split(by_class, ends[:-1])]
 
+    def by_image(self, image_ids: Sequence[str]) -> dict[str, Detections]:
+        """The detections of every image in the order of their ranks, all in float64."""
+        import torch
 
-def gather_detections(detections: Mapping[str, Detections], image_ids: Sequence[str], num_classes: int) -> Rows:
-    """The detections of all images, in the order of the mapping.
+        order = np.lexsort((self.rank, self.image_index))
+        counts = np.bincount(self.image_index, minlength=len(image_ids)).tolist()
+        columns = (torch.from_numpy(column[order]) for column in (self.boxes, self.scores, self.labels))
+        parts = zip(*(torch.split_with_sizes(column, counts) for column in columns), strict=True)
+        return {image_id: Detections(*part) for image_id, part in zip(image_ids, parts, strict=True)}
+
+
+def gather_detections(detections: Mapping[str, Detections] | Rows, image_ids: Sequence[str], num_classes: int) -> Rows:
+    """The detections of all images, in the order of the mapping; a table is returned as it is.
 
     Raises ValueError for an unknown image id, a value that is not finite and a label that is no class.
     """
+    if isinstance(detections, Rows):
+        _check_detections(detections, image_ids, num_classes)
+        return detections
     index_of = {image_id: index for index, image_id in enumerate(image_ids)}
     unknown = [image_id for image_id in detections if image_id not in index_of]
     if unknown:
@@ -95,6 +111,13 @@ def joined(tensors: "list[Tensor]", empty_shape: tuple[int, ...]) -> Floats:
 
     joined = torch.cat(tensors) if tensors else torch.zeros(empty_shape)
     return joined.detach().to("cpu", torch.float64).numpy()
+
+
+def ranks_by_score(image_index: Ints, scores: Floats) -> Ints:
+    """(N,) the place of each row among those of its image, the best score first, equal ones in their order."""
+    rank = np.empty_like(image_index)
+    rank[np.lexsort((-scores, image_index))] = ranks(np.bincount(image_index))
+    return rank
 
 
 def ranks(counts: Ints) -> Ints:

@@ -73,12 +73,13 @@ class VocResult:
 
 
 def evaluate(
-    detections: Mapping[str, Detections], dataset: DetectionDataset, metric: Metric, min_iou: float = 0.5
+    detections: Mapping[str, Detections] | Rows, dataset: DetectionDataset, metric: Metric, min_iou: float = 0.5
 ) -> VocResult:
-    """Scores detections (by image id) against a data set. An image that is not in the mapping has no detections.
+    """Scores detections (by image id, or a table) against a data set. An image that is not among them has none.
 
     A detection is a hit if the object of its class that it overlaps best, the first of equals, has IoU > min_iou and
-    no better scored detection took it. Equal scores keep the order of the mapping, as equal lines of a result file do.
+    no better scored detection took it. Equal scores keep the order of the mapping or the table, across all images: a
+    table of result files has their order.
     Raises ValueError for an unknown metric or image id, a value that is not finite and a label that is no class.
     """
     found = gather_detections(detections, dataset.image_ids, len(dataset.classes))

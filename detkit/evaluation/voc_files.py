@@ -1,6 +1,10 @@
 """The official VOC result files: one text file a class, one line "image_id score xmin ymin xmax ymax" a detection.
 
 Their boxes are 1-based with both corners inside, so a box of ours is written as (x1 + 1, y1 + 1, x2, y2).
+
+Detections of equal score are scored in the order of their file, whatever their images. So do the devkit and
+py-faster-rcnn as long as their sort is stable; np.argsort(-confidence) is not for more than 16 lines, and leaves the
+order of equal scores, and with it AP, to chance.
 """
 
 import re
@@ -8,12 +12,13 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from detkit.data.formats.listing import image_id_of
+from detkit.evaluation.rows import Rows, gather_detections, ranks_by_score
 from detkit.structures import Detections
 
 _FILE_NAME = re.compile(r"(?P<competition>comp.*?)_det_(?P<split_and_class>.+)\.txt")
@@ -21,7 +26,7 @@ _TO_VOC = np.array([1.0, 1.0, 0.0, 0.0])
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _Lines:
     """The lines of a file."""
 
     images: npt.NDArray[np.int64]  # (K,) into image_ids
@@ -29,64 +34,61 @@ class _Rows:
 
 
 def write_detections(
-    folder: Path, split: str, detections: Mapping[str, Detections], classes: Sequence[str]
+    folder: Path,
+    split: str,
+    detections: Mapping[str, Detections] | Rows,
+    classes: Sequence[str],
+    image_ids: Sequence[str],
 ) -> list[Path]:
-    """Writes comp4_det_<split>_<class>.txt for every class, in the order of the mapping, and returns their paths.
+    """Writes comp4_det_<split>_<class>.txt for every class, in the order of the detections, and returns their paths.
 
-    Scores keep every bit of a float32, so that reading them back keeps their order.
+    Numbers are written in full, so that what is read again has the same score. Raises ValueError for a name that the
+    format cannot hold, and as gather_detections does.
     """
     for name in (split, *classes):
         if not name or "/" in name or "\\" in name:
             raise ValueError(f"{name!r} cannot be part of a file name; rename the split or class without slashes")
-    lines: list[list[str]] = [[] for _ in classes]
-    for image_id, found in detections.items():
-        if len(image_id.split()) != 1:
-            raise ValueError(f"image id {image_id!r}: expected no white space, which the file format cannot hold")
-        boxes = (found.boxes.detach().to("cpu", torch.float64).numpy() + _TO_VOC).tolist()
-        for label, score, box in zip(found.labels.tolist(), found.scores.tolist(), boxes, strict=True):
-            if not 0 <= label < len(classes):
-                raise ValueError(f"image {image_id!r}: label {label}; expected 0..{len(classes) - 1}, a class")
-            lines[label].append("%s %.9g %.3f %.3f %.3f %.3f\n" % (image_id, score, *box))  # noqa: UP031  twice as fast
+    rows = gather_detections(detections, image_ids, len(classes))
+    for image in np.unique(rows.image_index).tolist():
+        if len(image_ids[image].split()) != 1:
+            raise ValueError(f"image id {image_ids[image]!r}: expected no white space, as it would be read as two")
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"comp4_det_{split}_{name}.txt" for name in classes]
-    for path, content in zip(paths, lines, strict=True):
-        path.write_text("".join(content), encoding="utf-8")
+    for path, of_class in zip(paths, rows.split(len(classes)), strict=True):
+        path.write_text("".join(_texts(of_class, image_ids)), encoding="utf-8")
     return paths
 
 
-def read_detections(
-    path: Path, classes: Sequence[str], image_ids: Sequence[str], split: str | None = None
-) -> dict[str, Detections]:
+def _texts(rows: Rows, image_ids: Sequence[str]) -> Iterable[str]:
+    columns = (rows.image_index, rows.scores, *(rows.boxes + _TO_VOC).T)
+    for image, *numbers in zip(*(column.tolist() for column in columns), strict=True):
+        yield f"{image_ids[image]} {' '.join(map(repr, numbers))}\n"
+
+
+def read_detections(path: Path, classes: Sequence[str], image_ids: Sequence[str], split: str | None = None) -> Rows:
     """Reads the result files of any tool: a folder, or the beginning of the files' paths (results/comp3_det_test).
 
-    The result has every image id, in that order; equal scores of an image keep the order of their file. A class
-    without a file has no detections, with a warning. Raises ValueError for files of several splits or competitions
-    (choose by `split` or by the path), for a line that is not six fields with finite numbers, an unknown image id.
+    Class after class, each in the order of its file; the ranks are those of `Rows.by_image`, best first. A class
+    without a file has no detections, with a warning. An image is known by its id, or by what our id is made from: a
+    path, without the suffix, below the folder of its split. Raises ValueError for files of several splits or
+    competitions (choose by `split` or by the path), a line that is not an id and five finite numbers, an unknown id.
     """
     files = _find_files(path, classes, split)
     index_of = {image_id: index for index, image_id in enumerate(image_ids)}
-    rows = [_read_rows(files[name], index_of) if name in files else _no_rows() for name in classes]
+    lines = [_read_lines(files[name], index_of) if name in files else _no_lines() for name in classes]
     missing = [name for name in classes if name not in files]
     if missing:
         warnings.warn(f"{path}: no file for {', '.join(missing)}; scored as without detections", stacklevel=2)
-    labels = np.repeat(np.arange(len(classes)), [len(one.images) for one in rows])
-    images = np.concatenate([one.images for one in rows])
-    return _by_image(images, np.concatenate([one.values for one in rows]), labels, image_ids)
-
-
-def _by_image(
-    images: npt.NDArray[np.int64],
-    values: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.int64],
-    image_ids: Sequence[str],
-) -> dict[str, Detections]:
-    order = np.lexsort((-values[:, 0], images))  # by image, then best first; stable
-    counts = np.bincount(images, minlength=len(image_ids)).tolist()
-    boxes = torch.from_numpy((values[order, 1:] - _TO_VOC).astype(np.float32))
-    scores = torch.from_numpy(values[order, 0].astype(np.float32))
-    sorted_labels = torch.from_numpy(labels[order])
-    parts = zip(*(torch.split_with_sizes(rows, counts) for rows in (boxes, scores, sorted_labels)), strict=True)
-    return {image_id: Detections(*part) for image_id, part in zip(image_ids, parts, strict=True)}
+    images = np.concatenate([one.images for one in lines])
+    values = np.concatenate([one.values for one in lines])
+    return Rows(
+        images,
+        ranks_by_score(images, values[:, 0]),
+        np.repeat(np.arange(len(classes)), [len(one.images) for one in lines]),
+        values[:, 1:] - _TO_VOC,
+        values[:, 0],
+        np.zeros(len(images), dtype=np.bool_),
+    )
 
 
 def _find_files(path: Path, classes: Sequence[str], split: str | None) -> dict[str, Path]:
@@ -125,22 +127,33 @@ def _class_of(split_and_class: str, classes: Sequence[str], split: str | None) -
     return max(endings, key=len, default=None)  # of "table" and "dining_table" the file of the second is its own
 
 
-def _no_rows() -> _Rows:
-    return _Rows(np.zeros(0, dtype=np.int64), np.zeros((0, 5)))
+def _no_lines() -> _Lines:
+    return _Lines(np.zeros(0, dtype=np.int64), np.zeros((0, 5)))
 
 
-def _read_rows(file: Path, index_of: Mapping[str, int]) -> _Rows:
+def _read_lines(file: Path, index_of: Mapping[str, int]) -> _Lines:
     lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    fields = [line.split() for line in lines]
+    fields = [line.rsplit(maxsplit=5) for line in lines]  # from the right: other tools' ids may hold spaces
+    known: dict[str, int] = {}  # by the text of the id
     try:
-        images = [index_of[image_id] for image_id, _, _, _, _, _ in filter(None, fields)]
+        for image_id, _, _, _, _, _ in filter(None, fields):
+            if image_id not in known:
+                known[image_id] = _image_of(image_id, index_of)
+        images = [known[row[0]] for row in fields if row]
         numbers = [float(text) for row in fields for text in row[1:]]
     except (ValueError, KeyError):
         raise _first_fault(file, fields, index_of) from None
     values = np.array(numbers, dtype=np.float64).reshape(len(images), 5)
     if not np.isfinite(values).all():
         raise _first_fault(file, fields, index_of)
-    return _Rows(np.array(images, dtype=np.int64), values)
+    return _Lines(np.array(images, dtype=np.int64), values)
+
+
+def _image_of(text: str, index_of: Mapping[str, int]) -> int:
+    """Raises KeyError for an unknown image."""
+    text = text.strip()
+    # The suffix that an id is made without is none of the id's own: "frame.01" is no image of the type ".01".
+    return index_of[text] if text in index_of else index_of[image_id_of(PurePosixPath(f"{text}.jpg"))]
 
 
 def _first_fault(file: Path, fields: Sequence[Sequence[str]], index_of: Mapping[str, int]) -> ValueError:
@@ -149,10 +162,12 @@ def _first_fault(file: Path, fields: Sequence[Sequence[str]], index_of: Mapping[
         if row and (len(row) != 6 or not all(_is_finite(text) for text in row[1:])):
             line = " ".join(row)[:100]
             return ValueError(f"{file}:{number}: {line!r}; expected image_id score xmin ymin xmax ymax, finite numbers")
-        if row and row[0] not in index_of:
+        try:
+            _image_of(row[0], index_of) if row else None
+        except KeyError:
             known = next(iter(index_of), "none")
             return ValueError(
-                f"{file}:{number}: image {row[0]!r} is not among the {len(index_of)} of the split ({known}, ...);"
+                f"{file}:{number}: image {row[0][:100]!r} is not among the {len(index_of)} of the split ({known}, ...);"
                 " score against the split that was detected in"
             )
     raise AssertionError(f"{file}: no faulty line")

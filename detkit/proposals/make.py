@@ -45,6 +45,7 @@ def make_proposals(
     `workers`: processes (default: one a core; 0: this one). Raises ValueError when `path` is of another source.
     """
     file = ProposalFile.create(path, source)
+    file.claim(dataset)
     there = file.image_ids()
     indices = [i for i, image_id in enumerate(dataset.image_ids) if image_id not in there]
     if not indices:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from detkit.config.packaged import find_config
 from detkit.data.faults import check_folder
 from detkit.engine.runs import RUNS
+from detkit.runtime.gpu import has_gpu
 
 if TYPE_CHECKING:
     from detkit.config.data import FormName
@@ -65,7 +66,7 @@ def plan(
     found = find_form(data, form)
     said = []
     if file is None:
-        name = FOR_OWN_DATA if _has_gpu() else FOR_OWN_DATA + WITHOUT_GPU
+        name = config_for_own_data()
         file, said = find_config(name), [f"config: {name}"]
     section = to_train_on(found)
     chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
@@ -78,7 +79,6 @@ def plan(
     return Plan(load_config(file, overrides, section), run or RUNS / name, tuple(said))
 
 
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+def config_for_own_data() -> str:
+    """The name of the config for images of one's own that this machine can train."""
+    return FOR_OWN_DATA if has_gpu() else FOR_OWN_DATA + WITHOUT_GPU

@@ -54,16 +54,12 @@ def with_proposals(
     if isinstance(section, ProposalFilesConfig):
         return WithProposals(dataset, [ProposalFile(Path(file)) for file in section.files], section.count)
     source, propose = build_proposer(section)
+    parts = [dataset if len(splits) == 1 else open_split(split) for split in splits]
     files = [
-        make_proposals(
-            dataset if len(splits) == 1 else open_split(split),
-            proposal_path(Path(section.folder), root, split, source),
-            source,
-            propose,
-        )
-        for split in splits
+        make_proposals(part, proposal_path(Path(section.folder), root, split, source), source, propose)
+        for part, split in zip(parts, splits, strict=True)
     ]
-    return WithProposals(dataset, files, section.count)
+    return WithProposals(dataset, files, section.count, parts)
 
 
 def proposal_path(folder: Path, root: Path, split: str, source: str) -> Path:
@@ -150,6 +146,8 @@ def make_rpn_proposals(
 ) -> ProposalFile:
     """The best boxes of the detector's RPN for every image, in px of the image as stored, into `path`."""
     file = ProposalFile.create(path, source) if world.is_main else None
+    if file is not None:
+        file.claim(dataset)
     there = world.gather(file.image_ids() if file else set())[0]
     missing = [i for i, image_id in enumerate(dataset.image_ids) if image_id not in there]
     rpn = detector.proposals

@@ -106,7 +106,7 @@ def _facts(report: CheckReport) -> dict[str, str]:
     splits = report.splits.values()
     names = {name for split in splits for name in class_counts(split)}
     return {
-        "form": report.form.kind.upper(),
+        "form": report.form.title,
         "splits": f"{len(splits):,}",
         "images": f"{report.num_images:,}",
         "classes with objects": f"{len(names):,}",
@@ -166,7 +166,7 @@ def _view(pair: NearDuplicate) -> PairView:
 
 def _image(path: Path) -> str:
     try:
-        pixels = read_image(path)
+        pixels = read_image(path, "own")
     except ImageError:
         return ""
     scale = min(1.0, LONG_SIDE / max(pixels.shape[:2]))

@@ -87,7 +87,11 @@ def _draw(split: ReadSplit, image: int, odd: Ints) -> Iterator[SampleImage]:
     truth, path = split.truth, split.paths[image]
     height, width = truth.sizes[image].tolist()
     try:
-        pixels = read_image(path) if (height, width) == UNKNOWN_SIZE else read_image_of_size(path, (height, width))
+        pixels = (
+            read_image(path, "own")
+            if (height, width) == UNKNOWN_SIZE
+            else read_image_of_size(path, (height, width), "own")
+        )
     except (ImageError, OSError):
         return
     scale = LONG_SIDE / max(pixels.shape[:2])

@@ -1,16 +1,21 @@
 """Objects scored as detections: AP 1 where all can be found, else the objects that cannot, with the reason."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from detkit.commands.check_data import frame_of, score_perfect
-from detkit.config.loading import parse_config
+from detkit.config.loading import load_config, parse_config
+from detkit.config.models import FasterRCNN
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Objects, numbered
 
+Inside = Callable[..., tuple[int, str, str]]
 CROWDED = [[x, y, x + 4, y + 4] for x in range(0, 55, 5) for y in range(0, 50, 5)]  # 110
 
 
@@ -72,6 +77,40 @@ def test_more_than_a_hundred_of_a_class() -> None:
 def test_nothing() -> None:
     scores, faults = score_perfect(split())
     assert faults == [] and np.isnan(scores.voc).all() and np.isnan(scores.coco).all()
+
+
+def test_the_config_is_what_training_would_take(
+    voc_root: Path, tiny_file: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detkit.recipes.plan.has_gpu", lambda: False)
+    status, output, _ = inside("check_data", voc_root)
+    assert status == 0
+    assert "config: own_data_cpu, as training on this folder takes; --config names another" in output
+    assert "images of 400 px (at most 640), 12 anchors of 24 48 96 192 px" in output
+    monkeypatch.setattr("detkit.recipes.plan.has_gpu", lambda: True)
+    assert "images of 640 px (at most 1,066), 15 anchors of 32 64 128" in inside("check_data", voc_root)[1]
+    output = inside("check_data", voc_root, "--config", tiny_file)[1]
+    assert "config:" not in output
+    assert re.search(r"^anchor sizes: ", output, re.MULTILINE)
+
+
+def test_advice_can_be_pasted(voc_root: Path, tiny: dict[str, Any], tmp_path: Path, inside: Inside) -> None:
+    tiny["model"]["rpn"] |= {"sizes": [300.0, 400.0], "across_border": True}
+    tiny["data"] |= {"short_side": 128, "long_side": 192}
+    file = tmp_path / "large.yaml"
+    file.write_text(yaml.safe_dump(tiny))
+    output = inside("check_data", voc_root, "--config", file)[1]
+    (sizes,) = re.findall(r"^anchor sizes: .*(model\.rpn\.sizes=\[\S+\]) brings the share under IoU 0\.5", output, re.M)
+    fitted = load_config(file, [sizes])
+    assert isinstance(fitted.model, FasterRCNN)
+    assert len(fitted.model.rpn.sizes) <= 2
+    assert max(fitted.model.rpn.sizes) < 150
+    file.write_text(fitted.to_yaml())
+    assert "anchor sizes: no others were found" in inside("check_data", voc_root, "--config", file)[1]
+
+
+def test_no_advice_on_anchors_where_there_are_none(voc_root: Path, inside: Inside) -> None:
+    assert "anchor sizes" not in inside("check_data", voc_root, "--config", "fast_rcnn_zf")[1]
 
 
 def test_frame_of_a_config(tiny: dict[str, Any]) -> None:

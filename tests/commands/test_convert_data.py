@@ -1,6 +1,7 @@
 """Conversions: round trips give back all that both forms can hold, and what is lost is counted."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -71,19 +72,30 @@ def assert_equal(first: ListedDataset, second: ListedDataset, atol: float = 0) -
     for name in ("sizes", "counts"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(one.objects.labels, other.objects.labels)
-    np.testing.assert_array_equal(one.objects.ignore, other.objects.ignore)
+    for name in ("ignore", "crowd", "truncated"):
+        np.testing.assert_array_equal(getattr(one.objects, name), getattr(other.objects, name))
     np.testing.assert_allclose(one.objects.xywh, other.objects.xywh, rtol=0, atol=atol)
 
 
-def test_voc_to_coco_and_back_keeps_all_but_truncated(tmp_path: Path) -> None:
+def test_voc_to_coco_and_back_keeps_all(tmp_path: Path) -> None:
     voc = make_voc(tmp_path / "voc")
     coco, told = to(voc, "coco", tmp_path / "coco")
     assert coco.splits == ("train", "val")
-    assert "1 objects are difficult: written as iscrowd" in told
-    assert "1 objects are truncated: the mark is lost" in told
-    again, _ = to(coco, "voc", tmp_path / "again")
-    assert_equal(opened(voc, "train"), opened(coco, "train"))
-    assert_equal(opened(voc, "train"), opened(again, "train"))
+    assert told[2:-1] == (
+        "1 objects are difficult: written as iscrowd 1 and difficult 1; other tools take them for crowds",
+    )
+    again, told = to(coco, "voc", tmp_path / "again")
+    assert told[2:-1] == ()
+    for form in (coco, again):
+        assert_equal(opened(voc, "train"), opened(form, "train"))
+        assert opened(form, "val").ground_truth().objects.truncated.tolist() == [True]
+    assert opened(coco, "train").ground_truth().objects.ignore.tolist() == [True, False]
+    assert not opened(coco, "train").ground_truth().objects.crowd.any()
+    written = json.loads((coco.root / "annotations/instances_train.json").read_text())["annotations"]
+    assert [(one["iscrowd"], one.get("difficult")) for one in written] == [(1, 1), (0, None)]
+    _, told = to(coco, "coco", tmp_path / "coco2")
+    assert told[2:-1] == ()
+    assert_equal(opened(voc, "train"), opened(find_form(tmp_path / "coco2"), "train"))
     assert "<xmin>1.25</xmin>" in (tmp_path / "again/Annotations/7.xml").read_text()
     assert "<xmin>1</xmin>" in (tmp_path / "again/Annotations/7.xml").read_text()
 
@@ -139,6 +151,74 @@ def test_to_yolo_and_back_keeps_boxes_to_a_ten_thousandth_pixel(tmp_path: Path, 
     assert [last.classes[label] for label in last.objects.labels] == names
 
 
+def test_a_crowd_stays_one_in_coco_and_becomes_difficult_in_voc(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    again, told = to(coco, "coco", tmp_path / "again")
+    assert told[1:-1] == ()
+    assert opened(again, "train").ground_truth().objects.crowd.tolist() == [False, True, False]
+    voc, _ = to(coco, "voc", tmp_path / "voc")
+    objects = opened(voc, "train").ground_truth().objects
+    assert (objects.ignore.tolist(), objects.crowd.tolist()) == ([False, True], [False, False])
+    _, told = to(coco, "yolo", tmp_path / "yolo")
+    assert "1 objects are crowd, which YOLO cannot say: left out" in told
+    assert sum(line.startswith("1 objects have the area") for line in told) == 1  # the crowd's is left out with it
+
+
+def test_truncated_is_lost_in_yolo_alone(tmp_path: Path) -> None:
+    voc = make_voc(tmp_path / "voc")
+    coco, _ = to(voc, "coco", tmp_path / "coco")
+    for form in (voc, coco):
+        _, told = to(form, "yolo", tmp_path / "yolo")
+        assert "1 objects are difficult, which YOLO cannot say: left out" in told
+        assert "1 objects are truncated, which YOLO cannot say: the mark is lost" in told
+
+
+def test_voc_gets_no_box_that_it_cannot_say(tmp_path: Path) -> None:
+    """Under 1 px it would have xmax below xmin; what reaches beyond the image is cut."""
+    coco = make_coco(tmp_path / "coco")
+    path = coco.root / "annotations/instances_train.json"
+    content = json.loads(path.read_text())
+    boxes = [[3, 3, 0.5, 9], [3, 3, 9, 0.99], [5.1, 5.1, 1, 1], [39.5, 5, 9, 9], [-3, 5, 9.5, 9]]
+    content["annotations"] = [
+        {"id": k, "image_id": 25, "category_id": 3, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for k, box in enumerate(boxes, start=1)
+    ]
+    path.write_text(json.dumps(content))
+    voc, told = to(coco, "voc", tmp_path / "voc")
+    assert "3 objects are under 1 px wide or high in their image, which VOC cannot say: left out" in told
+    assert "1 objects reach beyond their image: clipped to it" in told
+    objects = opened(voc, "train").ground_truth().objects
+    np.testing.assert_allclose(objects.boxes, [[5.1, 5.1, 6.1, 6.1], [0, 5, 6.5, 14]], atol=1e-5)
+    assert "<xmax>6.5</xmax>" in (voc.root / "Annotations/25.xml").read_text()
+
+
+@pytest.mark.parametrize(("kind", "size"), [("voc", (WIDTH, HEIGHT)), ("coco", (1231, 997))])
+def test_px_from_fractions_are_whole_where_they_were(tmp_path: Path, kind: FormName, size: tuple[int, int]) -> None:
+    """Of six digits a number, as most tools write them."""
+    width, height = size
+    rng = np.random.default_rng(7)
+    low = rng.integers(0, [width - 9, height - 9], (60, 2))
+    corners = np.concatenate([low, low + rng.integers(2, 9, low.shape)], axis=1).astype(np.float64)
+    corners[30:] += rng.uniform(-0.5, 0.5, (30, 4))
+    corners = np.clip(corners, 0, [width, height, width, height])
+    fractions = corners / [width, height, width, height]
+    centres, sides = (fractions[:, :2] + fractions[:, 2:]) / 2, fractions[:, 2:] - fractions[:, :2]
+    for folder in ("images/train", "labels/train"):
+        (tmp_path / "yolo" / folder).mkdir(parents=True)
+    Image.new("RGB", size).save(tmp_path / "yolo/images/train/a.png")
+    rows = np.concatenate([centres, sides], axis=1).tolist()
+    lines = ["0 " + " ".join(f"{value:.6f}" for value in row) + "\n" for row in rows]
+    (tmp_path / "yolo/labels/train/a.txt").write_text("".join(lines))
+    (tmp_path / "yolo/data.yaml").write_text("train: images/train\nnames: [dog]\n")
+    form = find_form(tmp_path / "yolo")
+    out, _ = to(form, kind, tmp_path / "out")
+    read, written = (opened(one, "train").ground_truth().objects.boxes for one in (form, out))
+    assert written[:30].tolist() == corners[:30].tolist()
+    np.testing.assert_allclose(written, read, rtol=0, atol=1e-3)
+    text = "".join(path.read_text() for path in (tmp_path / "out").rglob("*.[xj][ms]*") if path.stem != "conversion")
+    assert max(len(number.partition(".")[2]) for number in re.findall(r"\d+\.\d+", text)) == 4
+
+
 def test_images_are_copied_or_linked(tmp_path: Path) -> None:
     voc = make_voc(tmp_path / "voc")
     to(voc, "yolo", tmp_path / "copy")
@@ -165,6 +245,18 @@ def test_only_an_earlier_conversion_is_replaced(tmp_path: Path) -> None:
         to(voc, "coco", voc.root / "coco")
     assert (out / "notes.txt").read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"voc", "out"}
+
+
+def test_a_deep_image_that_is_written_anew_keeps_its_values(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) + 7000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(values).save(tmp_path / "coco/images/25.png", exif=exif)
+    to(coco, "voc", tmp_path / "voc")
+    with Image.open(tmp_path / "voc/JPEGImages/25.png") as image:
+        assert image.mode == "I;16" and not image.getexif()
+        np.testing.assert_array_equal(np.asarray(image), values)
 
 
 def test_an_image_that_viewers_turn_is_written_as_annotated(tmp_path: Path) -> None:

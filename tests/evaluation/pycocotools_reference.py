@@ -1,4 +1,4 @@
-"""AP at IoU 0.5 by pycocotools, from values in memory: what the breakdowns are held against."""
+"""AP at IoU 0.5 by pycocotools, from values in memory: what the breakdowns are held against. Ignored are crowds."""
 
 import numpy as np
 from pycocotools.coco import COCO

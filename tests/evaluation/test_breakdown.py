@@ -1,11 +1,17 @@
 """AP by size, aspect ratio and truncation, on cases worked out by hand and beside pycocotools."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
 from detkit.evaluation.breakdown import Bin, by_aspect, by_size, by_truncation
+from detkit.evaluation.coco_matching import LARGE as LARGE_AREAS
+from detkit.evaluation.coco_matching import MEDIUM as MEDIUM_AREAS
+from detkit.evaluation.coco_matching import SMALL as SMALL_AREAS
+from detkit.evaluation.coco_matching import average_precision_coco, match_coco
 from detkit.structures import Detections
 from tests.evaluation.pycocotools_reference import precision_at_50
 
@@ -89,10 +95,29 @@ def test_truncation() -> None:
 
 
 def test_ignored_objects_are_in_no_bin() -> None:
-    """A crowd's detections are neither right nor wrong in any."""
-    breakdown = by_aspect(found(MEDIUM, MEDIUM, SMALL), truth_of([SMALL, MEDIUM], ignore=[1]))
-    assert sum(one.num_objects for one in breakdown.all_classes) == 1
-    assert [one.ap for one in breakdown.all_classes if one.num_objects] == [1.0]
+    """A crowd's detections are neither right nor wrong in any; of a difficult object's that holds for one."""
+    truth = truth_of([SMALL, MEDIUM], ignore=[1])
+    crowd = replace(truth, objects=replace(truth.objects, crowd=truth.objects.ignore))
+    for one, ap in ((crowd, 1.0), (truth, 0.5)):
+        breakdown = by_aspect(found(MEDIUM, MEDIUM, SMALL), one)
+        assert sum(one.num_objects for one in breakdown.all_classes) == 1
+        assert [one.ap for one in breakdown.all_classes if one.num_objects] == [ap]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sizes_are_coco_s_with_difficult_objects_and_equal_scores(seed: int) -> None:
+    truth, detections = random_case(seed)
+    generator = np.random.default_rng(seed)
+    crowd = truth.objects.crowd & (generator.random(len(truth.objects)) < 0.5)
+    numbers = tuple(generator.permutation(len(truth)).tolist())
+    truth = replace(truth, objects=replace(truth.objects, crowd=crowd), image_numbers=numbers)
+    coarse = {name: Detections(one.boxes, one.scores.mul(4).round(), one.labels) for name, one in detections.items()}
+    aps = [[one.ap for one in bins[:3]] for bins in by_size(coarse, truth).of_class.values()]
+    for place, areas in enumerate((SMALL_AREAS, MEDIUM_AREAS, LARGE_AREAS)):
+        expected = average_precision_coco(match_coco(coarse, truth, areas))[0].tolist()
+        assert [of_class[place] for of_class in aps] == pytest.approx(
+            [None if np.isnan(ap) else ap for ap in expected], abs=1e-9
+        )
 
 
 def test_nothing_to_find_and_nothing_found() -> None:
@@ -129,7 +154,8 @@ def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
         boxes = np.concatenate([generator.uniform(0, 200, (number, 2)), generator.uniform(9, 150, (number, 2))], axis=1)
         boxes[:, 2:] += boxes[:, :2]
         own = generator.integers(0, 2, number)
-        parts.append(Objects.of_boxes(own, boxes, generator.random(number) < 0.2))
+        objects = Objects.of_boxes(own, boxes, generator.random(number) < 0.2)
+        parts.append(replace(objects, crowd=objects.ignore))
         shaken = np.repeat(boxes, 4, axis=0) + generator.normal(0, 8, (4 * number, 4))
         shaken[:, 2:] = np.maximum(shaken[:, 2:], shaken[:, :2] + 1)
         scores = torch.tensor(generator.random(4 * number)).float()

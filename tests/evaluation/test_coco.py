@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from pycocotools.cocoeval import COCOeval
 from detkit.data.ground_truth import GroundTruth, Objects
 from detkit.evaluation.coco import Engine, evaluate_coco
 from detkit.evaluation.coco_files import read_rows
+from detkit.evaluation.coco_matching import ALL_AREAS, LARGE, MEDIUM, SMALL, match_coco, precision_at_recalls
 from detkit.structures import Detections
+from tests.evaluation.plain_coco import plain_precision
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 ENGINES: tuple[Engine, ...] = ("fast", "reference")
@@ -47,8 +50,13 @@ def found(*rows: Found) -> Detections:
     )
 
 
-def official(folder: Path, detections: Mapping[str, Detections], truth: GroundTruth) -> COCOeval:
-    """pycocotools on files, as its demo calls it; its own loader of results where there are any."""
+def official(
+    folder: Path, detections: Mapping[str, Detections], truth: GroundTruth, order: list[int] | None = None
+) -> COCOeval:
+    """pycocotools on files, as its demo calls it; its own loader of results where there are any.
+
+    `order` mixes the rows of the results.
+    """
     objects = truth.objects
     annotations = [
         {
@@ -76,6 +84,7 @@ def official(folder: Path, detections: Mapping[str, Detections], truth: GroundTr
         for image_id, one in detections.items()
         for (x1, y1, x2, y2), score, label in zip(one.boxes.tolist(), one.scores.tolist(), one.labels.tolist())
     ]
+    results = results if order is None else [results[row] for row in order]
     (folder / "results.json").write_text(json.dumps(results))
     coco = COCO(folder / "truth.json")
     if results:
@@ -176,7 +185,7 @@ CASES: dict[str, tuple[GroundTruth, dict[str, Detections]]] = {
 }
 
 
-def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
+def random_case(seed: int, scores: list[float] | None = None) -> tuple[GroundTruth, dict[str, Detections]]:
     """Detections around and between objects of all sizes; coarse scores in some cases, so that many are equal."""
     rng = np.random.default_rng(seed)
     num_classes, digits = int(rng.integers(1, 5)), int(rng.choice([1, 2, 9]))
@@ -195,7 +204,7 @@ def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
         rows = rng.integers(0, len(boxes), int(rng.integers(0, 40))) if len(boxes) else np.zeros(0, dtype=np.int64)
         detections[f"image{k}"] = Detections(
             torch.from_numpy(boxes[rows]).float(),
-            torch.from_numpy(rng.random(len(rows)).round(digits)).float(),
+            torch.from_numpy(rng.choice(scores, len(rows)) if scores else rng.random(len(rows)).round(digits)).float(),
             torch.from_numpy(np.where(rng.random(len(rows)) < 0.8, labels.repeat(3)[rows], 0)),
         )
     return truth_of(*images, classes=num_classes), detections
@@ -217,6 +226,61 @@ def test_equals_pycocotools_called_by_hand(case: str | int, tmp_path: Path) -> N
             for label, value in enumerate(values.values()):
                 column = of[..., label]
                 assert value == (None if np.isnan(column).any() else pytest.approx(column.mean(), abs=1e-12, rel=0))
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_equal_scores_in_a_file_of_mixed_images(first: int, tmp_path: Path) -> None:
+    """200 cases in all, of three scores over images and classes, against pycocotools on the same file."""
+    for seed in range(first, first + 20):
+        truth, detections = random_case(seed, scores=[0.2, 0.5, 0.9])
+        count = sum(len(one) for one in detections.values())
+        expected = official(tmp_path, detections, truth, np.random.default_rng(seed).permutation(count).tolist())
+        precision = np.where(expected.eval["precision"] < 0, np.nan, expected.eval["precision"])[:, :, ::-1, :, 2]
+        rows = read_rows(tmp_path / "results.json", truth)
+        for place, areas in enumerate((ALL_AREAS, SMALL, MEDIUM, LARGE)):
+            ours = precision_at_recalls(match_coco(rows, truth, areas))
+            np.testing.assert_allclose(ours, precision[..., place], rtol=0, atol=1e-12)
+        for engine in ENGINES:
+            result = evaluate_coco(rows, truth, engine)
+            np.testing.assert_allclose(result.precision, precision[..., 0], rtol=0, atol=1e-12)
+            stats = [None if value == -1 else pytest.approx(value, abs=1e-12) for value in expected.stats.tolist()]
+            assert list(result.summary.values()) == stats, seed
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("seed", range(20))
+def test_difficult_objects_are_found_once_and_crowds_any_number_of_times(engine: Engine, seed: int) -> None:
+    """By the plain rules, in all ranges of sizes; half of the cases have more than a hundred detections of an image."""
+    truth, detections = random_case(seed, scores=[0.2, 0.5, 0.9])
+    crowd = truth.objects.crowd & (np.random.default_rng(seed).random(len(truth.objects)) < 0.5)
+    truth = replace(truth, objects=replace(truth.objects, crowd=crowd))
+    if seed % 2:
+        rows = np.random.default_rng(seed).permutation(150)
+        detections = {
+            name: Detections(*(column[rows % len(one)] for column in (one.boxes, one.scores, one.labels)))
+            for name, one in detections.items()
+            if len(one)
+        }
+    result = evaluate_coco(detections, truth, engine)
+    plain = [plain_precision(truth, detections, areas) for areas in (ALL_AREAS, SMALL, MEDIUM, LARGE)]
+    np.testing.assert_allclose(result.precision, plain[0], rtol=0, atol=1e-12)
+    for name, precision in zip(("AP", "APs", "APm", "APl"), plain, strict=True):
+        mean = None if np.isnan(precision).all() else pytest.approx(np.nanmean(precision), abs=1e-12)
+        assert result.summary[name] == mean, name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_detections_of_a_difficult_object(engine: Engine) -> None:
+    """The second is false, and so is a part of it; of a crowd both and the part are nothing."""
+    truth = truth_of([(0, A, True), (0, B, False)])
+    difficult = replace(truth, objects=replace(truth.objects, crowd=np.zeros(2, dtype=np.bool_)))
+    part = (10.0, 10.0, 20.0, 20.0)
+    detections = {"image0": found((0, ON_A, 0.9), (0, ON_A, 0.8), (0, part, 0.7), (0, ON_B, 0.6))}
+    assert evaluate_coco(detections, truth, engine).summary["AP50"] == pytest.approx(1.0)
+    result = evaluate_coco(detections, difficult, engine)
+    assert result.summary["AP50"] == pytest.approx(1 / 3)
+    assert result.counts == {"a": 1, "b": 0}
+    assert result.summary["APs"] is None  # a difficult object is of no size
 
 
 @pytest.mark.parametrize("engine", ENGINES)

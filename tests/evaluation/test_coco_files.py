@@ -103,7 +103,9 @@ def test_files_of_other_tools(tmp_path: Path) -> None:
     assert read["beach"].labels.tolist() == [1, 1, 0]
     assert read["beach"].boxes.tolist() == [[0, 0, 0, 5], [1.5, 2, 31.75, 42], [1.5, 2, 31.75, 42]]
     assert len(read["park"]) == 1
-    assert read_rows(written(tmp_path, rows), TRUTH).rank.tolist() == [0, 0, 1, 2]
+    found = read_rows(written(tmp_path, rows), TRUTH)
+    assert found.rank.tolist() == [1, 0, 0, 2]  # in by_image's
+    assert found.corners().boxes[2].tolist() == [0, 0, 0, 5] and len(found.corners()) == 4
 
 
 def test_numbers_of_a_file_stay_float64(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Our matching against the official code's numbers, and its table on cases worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from detkit.data.ground_truth import GroundTruth, Objects
 from detkit.evaluation.coco import evaluate_coco
 from detkit.evaluation.coco_matching import (
+    ALL_AREAS,
     IOUS,
     LARGE,
     MEDIUM,
@@ -18,6 +21,7 @@ from detkit.evaluation.coco_matching import (
 )
 from detkit.evaluation.voc import Outcome
 from detkit.structures import Detections
+from tests.evaluation.plain_coco import plain_precision
 
 Box = tuple[float, float, float, float]
 A, B, AWAY, CROWD = (0.0, 0.0, 40.0, 40.0), (100.0, 0.0, 140.0, 40.0), (0.0, 100.0, 9.0, 109.0), (0.0, 0.0, 200.0, 60.0)
@@ -31,6 +35,7 @@ def truth_of(*images: list[tuple[int, Box, bool]], classes: int = 2, numbers: tu
         np.array([box for _, box, _ in rows], dtype=np.float64),
         np.array([ignore for _, _, ignore in rows], dtype=np.bool_),
     )
+    objects = replace(objects, crowd=objects.ignore)
     ids = tuple(f"image{k}" for k in range(len(images)))
     counts = np.array([len(image) for image in images], dtype=np.int64)
     sizes = np.full((len(images), 2), 200, dtype=np.int64)
@@ -43,6 +48,12 @@ def found(*rows: tuple[int, Box, float]) -> Detections:
     return Detections(
         torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores).float(), torch.tensor(labels, dtype=torch.int64)
     )
+
+
+def with_difficult(truth: GroundTruth, seed: int) -> GroundTruth:
+    """Half of the crowds are difficult objects instead."""
+    crowd = truth.objects.crowd & (np.random.default_rng(seed).random(len(truth.objects)) < 0.5)
+    return replace(truth, objects=replace(truth.objects, crowd=crowd))
 
 
 def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
@@ -93,6 +104,27 @@ def test_ap_of_each_class_and_iou_is_the_official_one(case: str | int) -> None:
         ap = average_precision_coco(match_coco(detections, truth, areas))
         mean = None if np.isnan(ap).all() else pytest.approx(np.nanmean(ap), abs=1e-9)
         assert expected.summary[name] == mean, name
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_difficult_objects_and_crowds_by_the_plain_rules(seed: int) -> None:
+    truth, detections = random_case(seed)
+    truth = with_difficult(truth, seed)
+    assert seed or (truth.objects.crowd.any() and (truth.objects.ignore & ~truth.objects.crowd).any())
+    for areas in (ALL_AREAS, SMALL, MEDIUM, LARGE):
+        expected = plain_precision(truth, detections, areas)
+        np.testing.assert_allclose(precision_at_recalls(match_coco(detections, truth, areas)), expected, atol=1e-12)
+
+
+def test_a_difficult_object_is_found_once() -> None:
+    """By IoU: NEAR_A, of .75, then A itself; a part of it is no better than anything else beside it."""
+    truth = truth_of([(0, A, True), (0, B, False)])
+    truth = replace(truth, objects=replace(truth.objects, crowd=np.zeros(2, dtype=np.bool_)))
+    part = (0.0, 0.0, 10.0, 10.0)
+    matches = match_coco({"image0": found((0, part, 0.9), (0, NEAR_A, 0.8), (0, A, 0.7), (0, B, 0.6))}, truth)
+    hit, false, ignored = Outcome.TP, Outcome.FP, Outcome.IGNORED
+    assert matches.outcome[IOUS.index(0.75)].tolist() == [false, ignored, false, hit]
+    assert matches.outcome[IOUS.index(0.8)].tolist() == [false, false, ignored, hit]
 
 
 def test_hand_worked_table() -> None:

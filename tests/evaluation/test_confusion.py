@@ -1,5 +1,7 @@
 """The confusion matrix, on cases counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ def truth_of(*images: list[tuple[Box, int, bool]]) -> GroundTruth:
         )
         for rows in images
     ]
+    parts = [replace(objects, crowd=objects.ignore) for objects in parts]
     return numbered(("cat", "dog"), [f"image{k}" for k in range(len(parts))], [(100, 100)] * len(parts), parts)
 
 
@@ -55,7 +58,8 @@ def found(*rows: tuple[Box, float, int]) -> Detections:
             {(CAT, CAT): 1, (DOG, CAT): 1},
             id="the second takes what is free",
         ),
-        pytest.param([(A, CAT, True)], [(A, 0.9, CAT), (A, 0.8, CAT)], {}, id="ignored objects hold any number"),
+        pytest.param([(A, CAT, True)], [(A, 0.9, CAT), (A, 0.8, CAT)], {}, id="crowds hold any number"),
+        pytest.param([(A, CAT, True)], [((0.0, 0.0, 5.0, 5.0), 0.9, CAT)], {}, id="a part of a crowd"),
         pytest.param([(A, CAT, True)], [(A, 0.9, DOG)], {(BACKGROUND, DOG): 1}, id="ignored for its class alone"),
         pytest.param([], [], {}, id="nothing"),
     ],
@@ -79,6 +83,14 @@ def test_images_add_up() -> None:
     }
     assert confusion(detections, truth).counts.tolist() == [[1, 0, 1], [1, 1, 0], [0, 1, 0]]
     assert confusion({}, truth_of()).counts.tolist() == [[0] * 3] * 3
+
+
+def test_difficult_objects_hold_one_detection_each() -> None:
+    truth = truth_of([(A, CAT, True)])
+    truth = replace(truth, objects=replace(truth.objects, crowd=np.array([False])))
+    part = (0.0, 0.0, 5.0, 5.0)
+    counts = confusion({"image0": found((A, 0.9, CAT), (A, 0.8, CAT), (part, 0.7, CAT))}, truth).counts
+    assert counts.tolist() == [[0, 0, 0], [0, 0, 0], [2, 0, 0]]
 
 
 @pytest.mark.parametrize(("min_score", "min_iou"), [(-0.1, 0.5), (0.5, 0.0), (1.1, 0.5), (0.5, 1.5)])

@@ -1,5 +1,7 @@
 """The TIDE decomposition, on detections whose errors are known; AP beside pycocotools."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
+from detkit.evaluation.coco_matching import average_precision_coco, match_coco
 from detkit.evaluation.errors import MAIN_KINDS, SPECIAL_KINDS, VOC_GROUPS, ErrorAnalysis, decompose
 from detkit.evaluation.errors import ErrorKind as E
 from detkit.structures import Detections
@@ -31,6 +34,7 @@ def truth_of(*images: list[Object]) -> GroundTruth:
         )
         for rows in images
     ]
+    parts = [replace(objects, crowd=objects.ignore) for objects in parts]
     names = [f"image{k}" for k in range(len(parts))]
     return numbered(("cat", "dog", "bird"), names, [(100, 100)] * len(parts), parts)
 
@@ -214,6 +218,19 @@ def test_ignored_objects_and_their_detections_are_left_out() -> None:
     assert len(analysis.missed.kind) == 0
 
 
+def test_a_difficult_object_is_left_out_with_one_detection() -> None:
+    """The second is its duplicate, and a part of it finds nothing; nothing is missed."""
+    truth = truth_of([(A, CAT, False), (B, CAT, True)])
+    truth = replace(truth, objects=replace(truth.objects, crowd=np.zeros(2, dtype=np.bool_)))
+    part = (20.0, 20.0, 30.0, 30.0)  # IoU 1/4
+    analysis = decompose({"image0": found((B, 0.95, CAT), (B, 0.9, CAT), (part, 0.85, CAT), (A, 0.8, CAT))}, truth)
+    assert analysis.detections.kind.tolist() == [E.IGNORED, E.DUPE, E.BKG, E.TP]
+    assert analysis.detections.object_row.tolist() == [1, 1, -1, 0]
+    assert analysis.ap == pytest.approx(1 / 3)
+    assert losses(analysis) == {E.DUPE: pytest.approx(1 / 2 - 1 / 3), E.BKG: pytest.approx(1 / 2 - 1 / 3)}
+    assert len(analysis.missed.kind) == 0
+
+
 def test_a_hundred_detections_of_an_image_are_judged() -> None:
     rows = [(ELSEWHERE, 0.9, CAT)] * 99
     analysis = analyse(CATS, *rows, (A, 0.5, CAT), (B, 0.4, CAT))
@@ -314,7 +331,8 @@ def random_case(seed: int) -> tuple[GroundTruth, dict[str, Detections]]:
         boxes = np.concatenate([generator.uniform(0, 80, (number, 2)), generator.uniform(5, 60, (number, 2))], axis=1)
         boxes[:, 2:] += boxes[:, :2]
         own = generator.integers(0, 3, number)
-        parts.append(Objects.of_boxes(own, boxes, generator.random(number) < 0.2))
+        objects = Objects.of_boxes(own, boxes, generator.random(number) < 0.2)
+        parts.append(replace(objects, crowd=objects.ignore))
         shaken = np.repeat(boxes, 4, axis=0) + generator.normal(0, 4, (4 * number, 4))
         shaken[:, 2:] = np.maximum(shaken[:, 2:], shaken[:, :2] + 1)
         taken = np.where(generator.random(4 * number) < 0.8, np.repeat(own, 4), generator.integers(0, 3, 4 * number))
@@ -329,6 +347,18 @@ def test_ap_equals_pycocotools(seed: int) -> None:
     truth, detections = random_case(seed)
     expected = pycocotools_ap50(truth, detections)
     assert list(decompose(detections, truth).ap_of_class.values()) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ap_is_coco_s_with_difficult_objects_and_equal_scores(seed: int) -> None:
+    truth, detections = random_case(seed)
+    generator = np.random.default_rng(seed)
+    crowd = truth.objects.crowd & (generator.random(len(truth.objects)) < 0.5)
+    numbers = tuple(generator.permutation(len(truth)).tolist())
+    truth = replace(truth, objects=replace(truth.objects, crowd=crowd), image_numbers=numbers)
+    coarse = {name: Detections(one.boxes, one.scores.mul(4).round(), one.labels) for name, one in detections.items()}
+    expected = average_precision_coco(match_coco(coarse, truth))[0].tolist()
+    assert list(decompose(coarse, truth).ap_of_class.values()) == pytest.approx(expected, abs=1e-9)
 
 
 def pycocotools_ap50(truth: GroundTruth, detections: dict[str, Detections]) -> list[float]:

@@ -1,5 +1,7 @@
 """Overlaps, matching and AP that the error analyses share: tiny cases worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ def truth_of(*images: list[tuple[float, float, float, float]], crowd: tuple[bool
     ends = np.cumsum([len(boxes) for boxes in images])
     flags = np.split(np.array(crowd, dtype=np.bool_), ends[:-1])
     parts = [
-        Objects.of_boxes(np.zeros(len(boxes), dtype=np.int64), np.array(boxes), one)
+        replace(Objects.of_boxes(np.zeros(len(boxes), dtype=np.int64), np.array(boxes), one), crowd=one)
         for boxes, one in zip(images, flags)
     ]
     return numbered(("cat",), [f"image{k}" for k in range(len(images))], [(50, 50)] * len(images), parts)
@@ -47,15 +49,37 @@ def test_overlap_with_a_crowd_is_measured_on_the_detection() -> None:
     assert overlapping(best_detections({"image0": inside}, truth), truth).overlap.tolist() == [0.5]
 
 
-def test_best_scores_first_and_equal_ones_in_their_order() -> None:
+def test_overlap_with_a_difficult_object_is_its_iou() -> None:
+    truth = truth_of([(0.0, 0.0, 20.0, 20.0)], crowd=(True,))
+    truth = replace(truth, objects=replace(truth.objects, crowd=np.array([False])))
+    inside = Detections(torch.tensor([(18.0, 0.0, 22.0, 4.0)]), torch.ones(1), torch.zeros(1).long())
+    assert overlapping(best_detections({"image0": inside}, truth), truth).overlap.tolist() == [8 / 408]
+
+
+def test_best_scores_first_and_equal_ones_by_the_number_of_their_image() -> None:
+    """And then by class, which files of each class can say too, and in their order."""
+    truth = replace(truth_of([], [], crowd=()), image_numbers=(7, 3), classes=("cat", "dog"))
+    rows = {"image0": [(1, 0.5), (0, 0.5), (0, 0.9), (0, 0.5)], "image1": [(1, 0.5)]}
+    detections = {
+        image: Detections(
+            torch.zeros(len(one), 4), torch.tensor([score for _, score in one]), torch.tensor([c for c, _ in one])
+        )
+        for image, one in rows.items()
+    }
+    found = best_detections(detections, truth)
+    order = list(zip(found.image_index.tolist(), found.rank.tolist()))
+    assert order == [(0, 2), (1, 0), (0, 1), (0, 3), (0, 0)]
+    assert len(best_detections({}, truth)) == 0
+
+
+def test_best_scores_of_two_images() -> None:
     truth = truth_of([], [], crowd=())
     box = torch.tensor([(0.0, 0.0, 1.0, 1.0)] * 2)
     first, second = (
         Detections(box, torch.tensor(scores), torch.zeros(2).long()) for scores in ((0.9, 0.5), (0.9, 0.6))
     )
     found = best_detections({"image1": first, "image0": second}, truth)
-    assert list(zip(found.image_index.tolist(), found.rank.tolist())) == [(1, 0), (0, 0), (0, 1), (1, 1)]
-    assert len(best_detections({}, truth)) == 0
+    assert list(zip(found.image_index.tolist(), found.rank.tolist())) == [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
 def test_best_object() -> None:
@@ -78,6 +102,7 @@ def test_first_of_each_group() -> None:
         pytest.param([(0, 0, 0.6), (0, 1, 0.9)], "1", "", [0, -1], id="last ones only if need be"),
         pytest.param([(0, 1, 0.9), (1, 1, 0.8)], "1", "", [1, -1], id="last, but used up"),
         pytest.param([(0, 1, 0.9), (1, 1, 0.8)], "1", "1", [1, 1], id="shared"),
+        pytest.param([(0, 0, 0.9), (0, 1, 0.9)], "", "", [1, -1], id="the last of equals"),
         pytest.param([], "", "", [-1, -1], id="no pairs"),
     ],
 )

@@ -30,6 +30,8 @@ class Annotation(msgspec.Struct, gc=False):
     bbox: Any = None
     area: Any = None
     iscrowd: Any = 0
+    difficult: Any = None  # with iscrowd 1: one object, VOC's difficult, which detkit writes as a crowd for other tools
+    truncated: Any = None  # VOC's, kept by detkit
     segmentation: msgspec.Raw = msgspec.Raw(b"null")  # a view of the file's bytes, decoded only where bbox is missing
 
 
@@ -53,7 +55,8 @@ class AnnotationReader:
         self._label_of = {number: label for label, (number, _) in enumerate(categories)}
         self._ids: set[int] = set()
         self._not_whole: dict[str, list[tuple[int, Annotation]]] = defaultdict(list)  # by the field that is no number
-        self._keys: list[tuple[int, int, int, bool]] = []  # row of the image, index, label, crowd
+        # Row of the image, index, label; whether it is ignored, a crowd, truncated.
+        self._keys: list[tuple[int, int, int, bool, bool, bool]] = []
         self._kept_ids: list[int | None] = []
         self._boxes: list[list[float]] = []  # x, y, width, height, area
 
@@ -67,10 +70,11 @@ class AnnotationReader:
         label = self._known(index, entry, "category_id", entry.category_id, self._label_of)
         box = self._box(index, entry)
         area = self._area(index, entry, box)
-        if type(entry.iscrowd) not in (int, bool) or entry.iscrowd not in (0, 1):
+        if type(entry.iscrowd) not in (int, bool, float) or entry.iscrowd not in (0, 1):
             self._error(index, entry, "iscrowd", f"is {short_repr(entry.iscrowd)}, expected 0 or 1")
         elif row is not None and row != NOWHERE and label is not None and box is not None and area is not None:
-            self._keys.append((row, index, label, bool(entry.iscrowd)))
+            is_crowd = bool(entry.iscrowd) and not _is_marked(entry.difficult)
+            self._keys.append((row, index, label, bool(entry.iscrowd), is_crowd, _is_marked(entry.truncated)))
             self._kept_ids.append(number)
             self._boxes.append([*box, area])
 
@@ -79,13 +83,13 @@ class AnnotationReader:
         for name, wrong in self._not_whole.items():
             index, entry = wrong[0]
             self._error(index, entry, name, not_whole(getattr(entry, name), len(wrong)))
-        keys = np.array(self._keys, dtype=np.int64).reshape(-1, 4)
+        keys = np.array(self._keys, dtype=np.int64).reshape(-1, 6)
         boxes = np.array(self._boxes, dtype=np.float64).reshape(-1, 5)
         order = np.argsort(keys[:, 0], kind="stable")
-        rows, indices, labels, crowd = keys[order].T
+        rows, indices, labels, ignore, crowd, truncated = keys[order].T
         boxes = boxes[order]
         return FoundObjects(
-            Objects(labels, boxes[:, :4], boxes[:, 4], crowd == 1, np.zeros(len(labels), dtype=np.bool_), crowd == 1),
+            Objects(labels, boxes[:, :4], boxes[:, 4], ignore == 1, truncated == 1, crowd == 1),
             np.bincount(rows, minlength=num_images).astype(np.int64),
             indices,
             tuple(self._kept_ids[place] for place in order.tolist()),
@@ -149,6 +153,11 @@ def not_whole(value: object, count: int) -> str:
 
 def is_number(value: object) -> bool:
     return type(value) is int and abs(value) <= _MAX_NUMBER  # True is an int, but no id
+
+
+def _is_marked(value: object) -> bool:
+    """These fields are no part of the format: whatever else stands there is no fault."""
+    return type(value) in (int, bool) and value == 1
 
 
 def _are_pixels(values: object, count: int) -> bool:

@@ -4,29 +4,54 @@ A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from detkit.config.data import FormName
 from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
-from detkit.data.formats.coco import coco_annotation_file, coco_layout_faults, find_coco_splits
+from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
+from detkit.data.formats.cvat_xml import find_cvat_splits
+from detkit.data.formats.hf_folder import find_hf_folder_splits
+from detkit.data.formats.labelme import find_labelme_splits
 from detkit.data.formats.listing import iterate_images
+from detkit.data.formats.open_images import find_open_images_splits
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.voc import find_splits
-from detkit.data.formats.yolo_layout import find_yolo_splits, yolo_layout_faults
+from detkit.data.formats.voc_layout import find_places
+from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_layout_faults
 
 TRAIN_PERCENT = 80  # of a set that comes without division
-UNDIVIDED = "all"  # the split of a set that has none
 UNREAD = "folders are named as those of a split, have images, and are in no split"
 OF_OTHER_FORM = "files of another form are broken and are not read"
 
-_FINDERS = {"voc": find_splits, "coco": find_coco_splits, "yolo": find_yolo_splits}
-_LOOKED_FOR = {
+_FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
+    "voc": find_splits,
+    "coco": find_coco_splits,
+    "yolo": find_yolo_splits,
+    "labelme": find_labelme_splits,
+    "cvat": find_cvat_splits,
+    "openimages": find_open_images_splits,
+    "huggingface": find_hf_folder_splits,
+}
+_LOOKED_FOR: dict[FormName, str] = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
     "coco": "annotations/instances_*.json, SPLIT/_annotations.coco.json (coco)",
     "yolo": "data.yaml with names and train, obj.data, or images/ and labels/ (yolo)",
+    "labelme": "JSON files with shapes beside the images (labelme)",
+    "cvat": "annotations.xml of CVAT for images (cvat)",
+    "openimages": "SPLIT-annotations-bbox.csv (openimages)",
+    "huggingface": "metadata.jsonl or .csv with objects (huggingface)",
+}
+_TITLES: dict[FormName, str] = {
+    "voc": "VOC",
+    "coco": "COCO",
+    "yolo": "YOLO",
+    "labelme": "labelme",
+    "cvat": "CVAT",
+    "openimages": "Open Images",
+    "huggingface": "Hugging Face",
 }
 _PART = re.compile(r"(?P<name>.+)\[(?:(?P<low>\d{1,3})%)?:(?:(?P<high>\d{1,3})%)?\]")
 
@@ -40,10 +65,15 @@ class Form:
     splits: tuple[str, ...]
     faults: tuple[Fault, ...] = ()  # of what is named as a split and is not read
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return _TITLES[self.kind]
+
     def describe(self) -> str:
         """One line, such as "data/mine: COCO form, splits train (instances_train.json), val (instances_val.json)"."""
         word = "split" if len(self.splits) == 1 else "splits"
-        return f"{self.root}: {self.kind.upper()} form, {word} {', '.join(map(self._describe_split, self.splits))}"
+        return f"{self.root}: {self.title} form, {word} {', '.join(map(self._describe_split, self.splits))}"
 
     def _describe_split(self, split: str) -> str:
         if self.kind != "coco":
@@ -82,7 +112,7 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     form fits.
     """
     check_folder(root)
-    kinds: tuple[FormName, ...] = ("voc", "coco", "yolo") if kind is None else (kind,)
+    kinds = tuple(_FINDERS) if kind is None else (kind,)
     found, broken = [], []
     for tried in kinds:
         try:
@@ -94,41 +124,57 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     if broken and not found:
         raise broken[0]
     if not found:
+        named = next((fault for kind in kinds for fault in _layout_faults(kind, root)), None)
+        if named is not None:
+            raise DatasetMissing(f"{named}; nothing else there is a data set")
         looked = "; ".join(_LOOKED_FOR[kind] for kind in kinds)
         raise DatasetMissing(f"{root}: no data set is there; looked for {looked}")
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
         raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
     faults = tuple(Fault(root, str(error), Severity.WARNING, summary=OF_OTHER_FORM) for error in broken)
-    faults += tuple(_layout_faults(found[0]))
+    faults += tuple(_layout_faults(found[0].kind, root))
     return replace(found[0], faults=(*faults, *_unread_folders(found[0], faults)))
 
 
-def _layout_faults(form: Form) -> Iterator[Fault]:
-    match form.kind:
+def _layout_faults(kind: FormName, root: Path) -> Iterator[Fault]:
+    match kind:
         case "yolo":
-            yield from yolo_layout_faults(form.root)
+            yield from yolo_layout_faults(root)
         case "coco":
-            yield from coco_layout_faults(form.root)
+            yield from coco_layout_faults(root)
 
 
 def _unread_folders(form: Form, told: Sequence[Fault]) -> Iterator[Fault]:
     """Warnings of folders that are named for a use, have images, and are no split's.
 
-    A split that has no folder of its name may have one of its use: val of a data.yaml that of valid/. Nothing is said
-    of folders that `told` names already.
+    Where files list the images of all splits, the names of folders say nothing. `told` may name some already.
     """
-    if UNDIVIDED in form.splits:
-        return
-    names = {word for split in form.splits for word in split.split("/")}
-    folders = sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")])
-    elsewhere = {role_of(name) for name in names - {folder.name for folder in folders}}
-    for folder in folders:
-        is_used = folder.name in names or role_of(folder.name) in elsewhere
-        is_told = any(f"{folder.name}'" in fault.message for fault in told)
-        if role_of(folder.name) and not is_used and not is_told and any(iterate_images(folder)):
+    used = _folders_of_splits(form)
+    for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
+        is_used = any(place.is_relative_to(folder) or folder.is_relative_to(place) for place in used)
+        role = role_of(folder.name)
+        if form.kind == "coco":  # whose files need not lie beside their images
+            is_used = is_used or role in {role_of(split) for split in form.splits}
+        is_told = any(fault.file == folder / ALONE or f"{folder.name}'" in fault.message for fault in told)
+        if role and not is_used and not is_told and any(iterate_images(folder)):
             message = "has images, but nothing there says what is in them; add annotations or remove it"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
+
+
+def _folders_of_splits(form: Form) -> list[Path]:
+    """Where images of splits may be; of one whose images a file lists, all that is below the root."""
+    match form.kind:
+        case "voc":
+            places = find_places(form.root).values()
+            return [place.images if place.listing is None else form.root for place in places]
+        case "yolo":
+            parts = find_layout(form.root).places.values()
+            return [form.root if place.is_file() else place for part in parts for place in part]
+        case "coco":
+            return [coco_annotation_file(form.root, split).parent for split in form.splits]
+        case _:  # whose files name each image
+            return [form.root]
 
 
 def parse_split(split: str) -> tuple[str, SplitPart]:

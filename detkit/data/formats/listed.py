@@ -1,11 +1,14 @@
 """A data set held as a list of image files and a table of objects: what VOC, COCO and YOLO files are read into."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from detkit.data.ground_truth import GroundTruth, learned_boxes
+from detkit.data.io.deep_images import DeepRange
 from detkit.data.io.images import read_image_of_size
 from detkit.structures import Sample, Size, Target
 
@@ -16,6 +19,7 @@ class ListedDataset:
     def __init__(self, ground_truth: GroundTruth, paths: Sequence[Path]) -> None:
         self.classes, self.image_ids = ground_truth.classes, ground_truth.image_ids
         self.paths = tuple(paths)
+        self.deep_range: DeepRange | None = None  # None: deep images by a range of their own, with a warning
         self._ground_truth = ground_truth
         # One array for all, not thousands of small ones: worker processes share it and copy it quickly.
         objects = ground_truth.objects
@@ -26,15 +30,26 @@ class ListedDataset:
         counts = np.bincount(ground_truth.image_index[learned], minlength=len(self.image_ids))
         self._ends = np.cumsum(counts)
 
+    @property
+    def num_learned(self) -> int:
+        """Objects that a detector learns from: with area in their image, and not ignored."""
+        return int((~self._ignore).sum())
+
     def __len__(self) -> int:
         return len(self.image_ids)
+
+    def with_deep_range(self, deep_range: DeepRange | None) -> Self:
+        """The same images, of which deep ones are read by this range of values."""
+        other = copy.copy(self)
+        other.deep_range = deep_range
+        return other
 
     def read(self, index: int) -> Sample:
         """Decode image `index`, with its target. Raises ImageError where the file is broken or of another size."""
         import torch  # here and below: who checks and converts data sets makes no tensors
 
         size = self.size(index)
-        image = torch.from_numpy(read_image_of_size(self.paths[index], size)).permute(2, 0, 1)
+        image = torch.from_numpy(read_image_of_size(self.paths[index], size, self.deep_range)).permute(2, 0, 1)
         return Sample(self.image_ids[index], image, size, self.target(index))
 
     def target(self, index: int) -> Target:

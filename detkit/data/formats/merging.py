@@ -3,7 +3,6 @@
 Tools count images from 0 in each file of a split, and cameras name theirs 000001.jpg in each folder.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,11 +15,7 @@ from detkit.data.formats.joined import new_labels, stacked, with_images, with_la
 from detkit.data.formats.listing import one_word
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Bools, GroundTruth, image_numbers
-
-
-def real_path(path: Path) -> str:
-    """What an image is known by: two names of one file are one image."""
-    return os.path.realpath(path)
+from detkit.data.io.files import real_path
 
 
 def numbered_classes(splits: Sequence[ReadSplit]) -> dict[str, int]:
@@ -100,7 +95,8 @@ def _first_of_each(splits: Sequence[ReadSplit], kept: Sequence[Bools], faults: l
 def _contents(truth: GroundTruth) -> Iterator[bytes]:
     """All that is stated of the objects of each image."""
     objects = truth.objects
-    table = np.column_stack([objects.labels, objects.xywh, objects.area, objects.ignore, objects.crowd])  # (M, 8)
+    marks = (objects.ignore, objects.crowd, objects.truncated)
+    table = np.column_stack([objects.labels, objects.xywh, objects.area, *marks])  # (M, 9) float64
     for end, count in zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True):
         yield table[end - count : end].tobytes()
 

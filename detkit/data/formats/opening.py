@@ -4,42 +4,76 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from detkit.data.faults import Fault, OnWarning, Severity, log_warning, raise_first_error, tell_warnings
+from detkit.data.faults import Fault, OnWarning, log_warning, raise_first_error, tell_warnings
 from detkit.data.formats.class_names import checked_classes, unknown_name
 from detkit.data.formats.coco import read_coco_split
+from detkit.data.formats.cvat_xml import read_cvat_split
 from detkit.data.formats.forms import Form, SplitPart, parse_split
+from detkit.data.formats.hf_folder import read_hf_folder_split
 from detkit.data.formats.joined import category_numbers
+from detkit.data.formats.labelme import read_labelme_split
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.merging import merged, numbered_classes, under_classes
+from detkit.data.formats.open_images import read_open_images_split
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.formats.voc import read_voc_splits
 from detkit.data.formats.yolo import read_yolo_split
 from detkit.data.ground_truth import Bools
 
 
-def read_splits(form: Form, splits: Sequence[str], need_images: bool = True) -> tuple[ReadSplit, ...]:
-    """Read splits, each once, under the same classes, whatever is wrong with them.
+class SplitReader:
+    """Reads the splits of a data set, each once however often it is asked for."""
 
-    Without `need_images` those of COCO's form may be missing: scoring needs none. Raises DatasetMissing where a split
-    is not there, ValueError where a file that names the classes is broken.
-    """
-    match form.kind:
-        case "voc":
-            found = read_voc_splits(form.root, splits)
-        case "coco":
-            found = [read_coco_split(form.root, split, need_images) for split in splits]
-        case "yolo":
-            found = [read_yolo_split(form.root, split) for split in splits]
-    known = numbered_classes(found)
-    match form.kind:  # whether the files state numbers or an order
-        case "coco":
-            names = sorted(known, key=lambda name: known[name])
-        case "yolo":
-            names, known = list(known), {}
-        case _:
-            names, known = sorted(known), {}
-    numbers = category_numbers(names, known)
-    return tuple(under_classes(split, names, numbers) for split in found)
+    def __init__(self, form: Form, need_images: bool = True) -> None:
+        """Scoring needs no images: without `need_images` those of COCO's form may be missing."""
+        self.form, self._need_images = form, need_images
+        self._read: dict[str, ReadSplit] = {}
+
+    def read(self, splits: Sequence[str]) -> tuple[ReadSplit, ...]:
+        """Whatever is wrong with them, each once and under the same classes.
+
+        Raises DatasetMissing where a split is not there, ValueError where a file that names the classes is broken.
+        """
+        names = list(dict.fromkeys(splits))
+        missing = [name for name in names if name not in self._read]
+        self._read.update(zip(missing, self._read_files(missing), strict=True))
+        return self._under_equal_classes([self._read[name] for name in names])
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """All that is wrong in the files of the splits that were read."""
+        return tuple(fault for split in self._read.values() for fault in split.faults)
+
+    def _read_files(self, splits: Sequence[str]) -> Sequence[ReadSplit]:
+        root = self.form.root
+        match self.form.kind:
+            case "voc":
+                return read_voc_splits(root, splits)
+            case "coco":
+                return [read_coco_split(root, split, self._need_images) for split in splits]
+            case "yolo":
+                return [read_yolo_split(root, split) for split in splits]
+            case "labelme":
+                return [read_labelme_split(root, split) for split in splits]
+            case "cvat":
+                return [read_cvat_split(root, split) for split in splits]
+            case "openimages":
+                return [read_open_images_split(root, split) for split in splits]
+            case "huggingface":
+                return [read_hf_folder_split(root, split) for split in splits]
+
+    def _under_equal_classes(self, splits: Sequence[ReadSplit]) -> tuple[ReadSplit, ...]:
+        """The classes of all, by the numbers or in the order that files state, else by name."""
+        known = numbered_classes(splits)
+        match self.form.kind:
+            case "coco":
+                names = sorted(known, key=lambda name: known[name])
+            case "yolo":
+                names, known = list(known), {}
+            case _:
+                names, known = sorted(known), {}
+        numbers = category_numbers(names, known)
+        return tuple(under_classes(split, names, numbers) for split in splits)
 
 
 def open_form(
@@ -49,33 +83,40 @@ def open_form(
     on_warning: OnWarning = log_warning,
     need_images: bool = True,
 ) -> ListedDataset:
+    """As open_splits, of files that are read for it."""
+    return open_splits(SplitReader(form, need_images), splits, classes, on_warning)
+
+
+def open_splits(
+    reader: SplitReader, splits: Sequence[str], classes: Sequence[str] | None, on_warning: OnWarning = log_warning
+) -> ListedDataset:
     """The images of splits, of which some may be parts. Without `classes`, they are those of the whole splits.
 
-    Raises FaultError for the first fault that is an error, DatasetMissing and ValueError as read_splits does, and
-    ValueError for splits or parts without images and for splits without classes. Each kind of warning is told once,
-    with its number and the first example.
+    Raises FaultError for the first fault that is an error, ValueError for splits or parts without images and for
+    splits without classes, and what SplitReader.read raises. Each kind of warning is told once, with its number and
+    the first example.
     """
+    root = reader.form.root
     named = [parse_split(split) for split in dict.fromkeys(splits)]
-    read = read_splits(form, list(dict.fromkeys(name for name, _ in named)), need_images)
+    read = reader.read([name for name, _ in named])
     faults = [fault for split in read for fault in split.faults]
-    raise_first_error(faults, form.root)
+    raise_first_error(faults, root)
     if not any(len(split.truth) for split in read):
-        raise ValueError(f"{form.root}: the splits {list(splits)} list no images; name a split that does")
+        raise ValueError(f"{root}: the splits {list(splits)} list no images; name a split that does")
     if classes is not None:
         names = checked_classes(classes)
-        raise_first_error(unknown_classes(read, names), form.root)
-        numbers = category_numbers(names, dict(zip(read[0].truth.classes, read[0].truth.category_numbers)))
-        read = tuple(under_classes(split, names, numbers) for split in read)
+        raise_first_error(unknown_classes(read, names), root)
+        known = dict(zip(read[0].truth.classes, read[0].truth.category_numbers, strict=True))
+        read = tuple(under_classes(split, names, category_numbers(names, known)) for split in read)
     elif not read[0].truth.classes:
-        raise ValueError(f"{form.root}: the splits {list(splits)} have no objects, so no classes; name the classes")
+        raise ValueError(f"{root}: the splits {list(splits)} have no objects, so no classes; name the classes")
     kept = [_kept(split, [part for name, part in named if name == split.name]) for split in read]
     if not any(keep.any() for keep in kept):
         total = sum(len(split.truth) for split in read)
-        raise ValueError(f"{form.root}: {list(splits)} has none of {total} images; name another part")
-    truth, paths, merge_faults = merged(read, kept, states_numbers=form.kind == "coco")
-    raise_first_error(merge_faults, form.root)
-    warnings = [fault for fault in (*faults, *merge_faults) if fault.severity is Severity.WARNING]
-    tell_warnings(dict.fromkeys(warnings), form.root, on_warning)
+        raise ValueError(f"{root}: {list(splits)} has none of {total} images; name another part")
+    truth, paths, merge_faults = merged(read, kept, states_numbers=reader.form.kind == "coco")
+    raise_first_error(merge_faults, root)
+    tell_warnings(dict.fromkeys([*faults, *merge_faults]), root, on_warning)
     return ListedDataset(truth, paths)
 
 

@@ -6,7 +6,7 @@ wrong is a Fault.
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
@@ -16,6 +16,7 @@ from detkit.data.faults import LISTED_TWICE, DatasetMissing, Fault, Severity, im
 from detkit.data.formats.listing import ListedImage, one_word
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
 from detkit.data.formats.units import units_fault
+from detkit.data.formats.voc_base import counts_from_0
 from detkit.data.formats.voc_layout import XML, VocPlace, files_by_id, find_place, find_places
 from detkit.data.formats.voc_xml import Annotation, parse_annotation
 from detkit.data.ground_truth import Objects, numbered
@@ -29,6 +30,8 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 NOT_ANNOTATED = "images have no annotation and are left out"
+FROM_0 = "splits look like a 0-based export (VOC counts from 1)"
+BACKGROUND = "images have no annotation and are taken to have no objects (labelmap.txt: Datumaro and CVAT write none)"
 NO_IMAGE = "annotations have no image and are left out"
 
 
@@ -40,15 +43,17 @@ def find_splits(root: Path) -> tuple[str, ...]:
 def read_voc_splits(root: Path, splits: Sequence[str]) -> list[ReadSplit]:
     """Read splits, each annotation once, whatever is wrong with them. Raises DatasetMissing where one is not there.
 
-    Classes are the sorted names of all objects in the splits.
+    The classes of each are the sorted names that its objects have.
     """
     listed = {split: list_split(root, split) for split in splits}
     places = {image.annotation: image for images, _ in listed.values() for image in images}
-    files = {path: _read_file(image) for path, image in track(places.items(), "reading annotations", len(places))}
-    names = tuple(sorted({name for file in files.values() for name in file.annotation.names}))
+    from_0 = counts_from_0(place.annotations for place in find_places(root).values())
+    files = {
+        path: _read_file(image, from_0) for path, image in track(places.items(), "reading annotations", len(places))
+    }
     return [
-        _read_split(root, split, names, images, [files[image.annotation] for image in images], faults)
-        for split, (images, faults) in listed.items()
+        _read_split(root, split, found, [files[image.annotation] for image in found], faults, from_0)
+        for split, (found, faults) in listed.items()
     ]
 
 
@@ -59,22 +64,26 @@ class _VocFile:
     faults: tuple[Fault, ...]  # of the image
 
 
-def _read_file(image: ListedImage) -> _VocFile:
+def _read_file(image: ListedImage, from_0: bool) -> _VocFile:
+    header, faults = None, []
     try:
         header = read_header(image.image)
     except ImageError as error:
-        return _VocFile(None, parse_annotation(image.annotation, None), (image_fault(image.image, error),))
-    return _VocFile(header, parse_annotation(image.annotation, header), ())
+        faults.append(image_fault(image.image, error))
+    if not image.annotation.exists():  # told of where the split was listed
+        return _VocFile(header, Annotation.of_nothing(), tuple(faults))
+    return _VocFile(header, parse_annotation(image.annotation, header, from_0), tuple(faults))
 
 
 def _read_split(
     root: Path,
     split: str,
-    names: tuple[str, ...],
     images: Sequence[ListedImage],
     files: Sequence[_VocFile],
     faults: Sequence[Fault],
+    from_0: bool,
 ) -> ReadSplit:
+    names = tuple(sorted({name for file in files for name in file.annotation.names}))
     label_of = {name: label for label, name in enumerate(names)}
     place = find_place(root, split)
     file = root if place is None or place.listing is None else place.listing
@@ -85,6 +94,9 @@ def _read_split(
     wrong_units = units_fault(file, "bndbox", stated)
     if wrong_units is not None:
         found = [wrong_units, *(fault for fault in found if not fault.field.startswith("bndbox"))]
+    elif from_0 and object_names:
+        message = f"{len(object_names):,} boxes are read as counted from 0, with xmax and ymax just outside"
+        found = [Fault(file, message, Severity.WARNING, field="bndbox", summary=FROM_0), *found]
     return with_any_image(
         ReadSplit(
             split,
@@ -107,7 +119,9 @@ def _read_split(
 
 def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:
     labels = np.array([label_of[name] for name in annotation.names], dtype=np.int64)
-    return Objects.of_boxes(labels, annotation.boxes.astype(np.float64), annotation.difficult, annotation.truncated)
+    ignored = annotation.difficult | annotation.crowd
+    objects = Objects.of_boxes(labels, annotation.boxes.astype(np.float64), ignored, annotation.truncated)
+    return replace(objects, crowd=annotation.crowd)
 
 
 def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
@@ -115,9 +129,7 @@ def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
     place = find_place(root, split)
     if place is None:
         raise _missing(root, split)
-    together = place.images == place.annotations  # then folders below are others' splits
-    images = files_by_id(place.images, SUFFIXES, below=not together)
-    annotations = files_by_id(place.annotations, XML, below=not together)
+    images, annotations = files_by_id(place.images, SUFFIXES), files_by_id(place.annotations, XML)
     faults: list[Fault] = []
     if place.listing is None:
         ids = sorted(images.keys() & annotations.keys())
@@ -144,6 +156,9 @@ def _listed_image(
         faults.append(Fault(file, f"id {shown} has {len(images)} images: {names}; keep one"))
     elif not images:
         faults.append(Fault(file, f"id {shown} has no image in {place.images.name}; add it or drop the id"))
+    if not annotations and len(images) == 1 and not place.writes_empty:
+        faults.append(Fault(file, f"id {shown}", Severity.WARNING, summary=BACKGROUND))
+        return ListedImage(one_word(one), images[0], place.annotations / f"{one}.xml")
     if not annotations:
         message = f"{place.annotations / one}.xml is missing; add it or drop the id"
         faults.append(Fault(file, f"id {shown}: {message} (detkit detect takes images without objects)"))

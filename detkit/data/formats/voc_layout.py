@@ -27,6 +27,7 @@ class VocPlace:
     images: Path
     annotations: Path  # may be the same folder
     listing: Path | None = None  # the file that lists its ids; None: all that is there
+    writes_empty: bool = True  # whether images without objects have an annotation: Datumaro and CVAT write none
 
 
 def find_places(root: Path) -> dict[str, VocPlace]:
@@ -38,7 +39,7 @@ def find_places(root: Path) -> dict[str, VocPlace]:
         above = folder.relative_to(root)
         images, annotations = folders_of(folder)
         for path in _lists(folder):
-            found[(above / path.stem).as_posix()] = VocPlace(images, annotations, path)
+            found[(above / path.stem).as_posix()] = VocPlace(images, annotations, path, _writes_empty(folder))
     return found or _plain_places(root)
 
 
@@ -47,8 +48,12 @@ def find_place(root: Path, split: str) -> VocPlace | None:
     folder, _, name = split.rpartition("/")
     listing = root / folder / "ImageSets" / "Main" / f"{name}.txt"
     if listing.is_file():
-        return VocPlace(*folders_of(root / folder), listing)
+        return VocPlace(*folders_of(root / folder), listing, _writes_empty(root / folder))
     return find_places(root).get(split)
+
+
+def _writes_empty(folder: Path) -> bool:
+    return not (folder / "labelmap.txt").is_file()  # a file of theirs, that VOC does not have
 
 
 def folders_of(folder: Path) -> tuple[Path, Path]:
@@ -62,7 +67,7 @@ def _plain_places(root: Path) -> dict[str, VocPlace]:
     whole = _plain_place(root)
     if whole is None:
         folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-        return {folder.name: place for folder in folders if (place := _plain_place(folder)) is not None}
+        return {folder.name: place for folder in folders if (place := _plain_place(folder) or _deep_place(folder))}
     lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.is_file()]
     if lists:
         return {path.stem: VocPlace(whole.images, whole.annotations, path) for path in lists}
@@ -81,12 +86,21 @@ def _named_folders(whole: VocPlace) -> dict[str, VocPlace]:
 
 def _plain_place(folder: Path) -> VocPlace | None:
     """Images and XML files in `folder` itself, or in two folders there; None where it has none."""
-    names = {path.stem for path in iterate_files(folder, XML, below=False)}
-    if names and any(path.stem in names for path in iterate_images(folder, below=False)):
+    if _has_pairs(folder, below=False):
         return VocPlace(folder, folder)
     annotations = _first(folder, _ANNOTATION_FOLDERS, lambda place: any(iterate_files(place, XML)))
     images = _first(folder, _IMAGE_FOLDERS, lambda place: any(iterate_images(place)))
     return None if annotations is None or images is None else VocPlace(images, annotations)
+
+
+def _deep_place(folder: Path) -> VocPlace | None:
+    """Images and XML files together, all in folders below one that is named for its use."""
+    return VocPlace(folder, folder) if role_of(folder.name) and _has_pairs(folder, below=True) else None
+
+
+def _has_pairs(folder: Path, below: bool) -> bool:
+    """Whether an image has its XML file beside it."""
+    return any(path.with_suffix(".xml").is_file() for path in iterate_images(folder, below))
 
 
 def _first(folder: Path, names: Iterable[str], fits: Callable[[Path], bool]) -> Path | None:
@@ -111,9 +125,9 @@ def _is_of_one_class(path: Path, stems: Iterable[str]) -> bool:
         return file.readline(1000).split()[1:][-1:] in ([b"-1"], [b"0"], [b"1"])
 
 
-def files_by_id(folder: Path, suffixes: frozenset[str], below: bool = True) -> dict[str, list[Path]]:
+def files_by_id(folder: Path, suffixes: frozenset[str]) -> dict[str, list[Path]]:
     """The files of a folder by their path below it without suffix: "cam a/f000"."""
     files: dict[str, list[Path]] = {}
-    for path in sorted(iterate_files(folder, suffixes, below)):
+    for path in sorted(iterate_files(folder, suffixes)):
         files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
     return files

@@ -38,18 +38,25 @@ class Annotation:
     names: tuple[str, ...]  # M class names
     difficult: NDArray[np.bool_]  # (M,)
     truncated: NDArray[np.bool_]  # (M,)
+    crowd: NDArray[np.bool_]  # (M,) a mark that FiftyOne and Datumaro add to VOC's
     objects: tuple[str, ...]  # M: how faults name them
     faults: tuple[Fault, ...]
     stated: tuple[Corners, ...] = ()  # of all objects that have four numbers, as the file states them
 
+    @staticmethod
+    def of_nothing() -> "Annotation":
+        marks = np.zeros(0, dtype=np.bool_)
+        return Annotation(np.zeros((0, 4), dtype=np.float32), (), marks, marks, marks, (), ())
 
-def parse_annotation(path: Path, header: ImageHeader | None) -> Annotation:
+
+def parse_annotation(path: Path, header: ImageHeader | None, from_0: bool = False) -> Annotation:
     """Read one XML file; raises nothing, all is in `faults`.
 
-    Without `header` boxes are not compared with the image.
+    Without `header` boxes are not compared with the image. `from_0`: coordinates are the corners of continuous boxes
+    that count from 0, and not VOC's (voc_base.py).
     """
     faults: list[Fault] = []
-    objects: list[tuple[Corners, str, bool, bool, str]] = []
+    objects: list[tuple[Corners, str, bool, bool, bool, str]] = []
     stated: list[Corners] = []
     try:
         root = _read_xml(path)
@@ -61,14 +68,15 @@ def parse_annotation(path: Path, header: ImageHeader | None) -> Annotation:
         for index, element in enumerate(root.findall("object")):
             reader = _ObjectReader(path, index, element, faults, stated)
             name, difficult = reader.name(), reader.difficult()
-            box = reader.box(header.size if header is not None else None)
+            box = reader.box(header.size if header is not None else None, from_0)
             if name is not None and difficult is not None and box is not None:
-                objects.append((box, name, difficult, reader.truncated(), reader.label))
+                objects.append((box, name, difficult, reader.truncated(), reader.crowd(), reader.label))
     return Annotation(
         boxes=np.array([box for box, *_ in objects], dtype=np.float32).reshape(-1, 4),
         names=tuple(name for _, name, *_ in objects),
-        difficult=np.array([difficult for _, _, difficult, _, _ in objects], dtype=np.bool_),
-        truncated=np.array([truncated for _, _, _, truncated, _ in objects], dtype=np.bool_),
+        difficult=np.array([difficult for _, _, difficult, *_ in objects], dtype=np.bool_),
+        truncated=np.array([truncated for _, _, _, truncated, *_ in objects], dtype=np.bool_),
+        crowd=np.array([crowd for *_, crowd, _ in objects], dtype=np.bool_),
         objects=tuple(label for *_, label in objects),
         faults=tuple(faults),
         stated=tuple(stated),
@@ -104,8 +112,18 @@ class _ObjectReader:
         """Nothing is learned or scored by it, so that odd values are no fault."""
         return (self._element.findtext("truncated") or "").strip() == "1"
 
-    def box(self, size: Size | None) -> Corners | None:
-        """VOC counts from 1 and both corners are inside. Children of <part> have their own box, which is not ours."""
+    def crowd(self) -> bool:
+        named = {
+            (one.findtext("name") or "").strip(): (one.findtext("value") or "").strip()
+            for one in self._element.findall("attributes/attribute")
+        }
+        return (self._element.findtext("iscrowd") or "").strip() == "1" or named.get("is_crowd") == "True"
+
+    def box(self, size: Size | None, from_0: bool) -> Corners | None:
+        """VOC counts from 1 and both corners are inside, unless `from_0`.
+
+        Children of <part> have their own box, which is not ours.
+        """
         element = self._only(self._element, "bndbox")
         if element is None:
             return None
@@ -117,21 +135,22 @@ class _ObjectReader:
             if low > high:
                 self._error("bndbox", f"{axis}min {low:g} is greater than {axis}max {high:g}; swap them")
                 return None
-        box = (xmin - 1, ymin - 1, xmax, ymax)
-        return box if size is None else self._clip(box, size)
+        first = 0 if from_0 else 1
+        box = (xmin - first, ymin - first, xmax, ymax)
+        return box if size is None else self._clip(box, size, first)
 
-    def _clip(self, box: Corners, size: Size) -> Corners | None:
+    def _clip(self, box: Corners, size: Size, first: int) -> Corners | None:
         height, width = size
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         x1, y1, x2, y2 = np.array(inside, dtype=np.float32)  # as stored: rounding may leave no area
-        corners = f"({box[0] + 1:g}, {box[1] + 1:g}, {box[2]:g}, {box[3]:g})"
+        corners = f"({box[0] + first:g}, {box[1] + first:g}, {box[2]:g}, {box[3]:g})"
         if not (x1 < x2 and y1 < y2):
             self._error("bndbox", f"{corners} lies outside the image of {width} x {height}; mend or remove it")
             return None
-        lowest = min(box[0], box[1]) + 1
+        lowest = min(box[0], box[1]) + first
         if lowest < 0 or box[2] > width or box[3] > height:
             self._warn(f"{corners} reaches beyond the image of {width} x {height} and is clipped", CLIPPED)
-        if 0 <= lowest < 1:
+        if 0 <= lowest < first:
             self._warn(f"{corners} starts at 0, VOC counts from 1; the box is clipped to the image", ZERO_BASED)
         return inside
 

@@ -103,9 +103,9 @@ def listed_images(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str,
 def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     """The file or folder that a path in a data set means; None where nothing is there.
 
-    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images), and data/, which
-    darknet starts from. Absolute paths may be those of another machine: their ends are looked for below `bases`,
-    longest first.
+    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
+    those of another machine, and relative ones start from where a tool was run (darknet's data/train.txt): where their
+    first folder is not there, their ends are looked for below `bases`, longest first.
     """
     if "\0" in text:
         return None
@@ -114,8 +114,8 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
-    starts = [0, *(place + 1 for place, part in enumerate(parts[:-1]) if foreign or part == "data")]
-    for start in starts:
+    away = bool(parts) and not any(_is_there(base / parts[0]) for base in bases)
+    for start in range(len(parts)) if foreign or away else (0,):
         end = parts[start:]
         if start and end == ["images"]:
             break  # too little: it would be the same for all splits
@@ -286,13 +286,14 @@ def _checked_names(file: Path, names: list[str]) -> tuple[str, ...]:
 
 
 def _plain_layout(root: Path) -> YoloLayout:
-    names = _names_of_files(root)
+    names = _names_of_files(root) or _names_alone(root)
     folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     images = root / "images"
     below_images = sorted(folder for folder in images.iterdir() if folder.is_dir()) if images.is_dir() else []
     shapes: list[tuple[dict[str, Path], bool]] = [  # and whether images in folders below count
         ({folder.name: folder for folder in below_images}, True),
         ({folder.name: folder / "images" for folder in folders if (folder / "images").is_dir()}, True),
+        ({folder.name: folder / "data" for folder in folders if (folder / "data").is_dir()}, True),
         ({WHOLE: images} if images.is_dir() else {}, True),
     ]
     if names:  # without them, a text file beside an image says little
@@ -303,6 +304,16 @@ def _plain_layout(root: Path) -> YoloLayout:
         if labelled:
             return YoloLayout(root, names, {**labelled})
     return YoloLayout(root, names, {})
+
+
+def _names_alone(root: Path) -> tuple[str, ...]:
+    """Of a data.yaml that names no splits, as supervision writes it."""
+    for stem in _PREFERRED:
+        for path in (root / f"{stem}.yaml", root / f"{stem}.yml"):
+            content = _read_yaml(path) if path.is_file() else {}
+            if "names" in content and not any(isinstance(key, str) and role_of(key) for key in content):
+                return _names(path, content, (root,))
+    return ()
 
 
 def _names_of_files(root: Path) -> tuple[str, ...]:

@@ -1,9 +1,15 @@
-"""Annotation files read whole, within bounds: they are not trusted."""
+"""Files of data sets: what one is known by, and text read whole, within bounds, as it is not trusted."""
 
+import os
 import stat
 from pathlib import Path
 
 MAX_TEXT_BYTES = 16 << 20  # of a file of annotations of one image, or of a list of them
+
+
+def real_path(path: Path) -> str:
+    """What an image is known by: two names of one file are one image."""
+    return os.path.realpath(path)
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:

@@ -3,7 +3,9 @@
 Table `proposals`: image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER (px of the image they were made for),
 boxes BLOB (little-endian float32, 4 a box: x1, y1, x2, y2 px, 0-based, x2 and y2 just outside), scores BLOB (float32,
 one a box, falling), seconds REAL (of one core). Table `source`: one row, name TEXT: what made them, such as
-"selective_search_fast". Every image is one transaction: a kill leaves whole images, and the same command goes on.
+"selective_search_fast". Table `images`: image_id, bytes INTEGER (of the image file), by which images of another data
+set with the same ids are told apart; rows may be missing. Every image is one transaction: a kill leaves whole images,
+and the same command goes on.
 """
 
 import os
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from detkit.data.dataset import DetectionDataset
 from detkit.data.ground_truth import GroundTruth
+from detkit.data.io.files import real_path
 from detkit.structures import Sample, Size, Target
 
 SCHEMA = """
@@ -28,6 +31,7 @@ CREATE TABLE IF NOT EXISTS source (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS proposals (
     image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER, boxes BLOB, scores BLOB, seconds REAL
 );
+CREATE TABLE IF NOT EXISTS images (image_id TEXT PRIMARY KEY, bytes INTEGER);
 """
 BUSY_SECONDS = 60.0  # wait for another process that writes
 
@@ -71,6 +75,18 @@ class ProposalFile:
         if file.source != source:
             raise ValueError(f"{path}: holds proposals of {file.source}, not of {source}; name another file")
         return file
+
+    def claim(self, dataset: DetectionDataset) -> None:
+        """Note the images of a data set. Raises ValueError where the file has other images by the same ids."""
+        sizes = {image_id: path.stat().st_size for image_id, path in zip(dataset.image_ids, dataset.paths, strict=True)}
+        for image_id, size in self._query("SELECT image_id, bytes FROM images"):
+            if sizes.get(image_id, size) != size:
+                raise ValueError(
+                    f"{self.path}: has proposals for another image {image_id!r}, of {size:,} bytes where this one has "
+                    f"{sizes[image_id]:,}: they belong to another data set; delete the file or name another"
+                )
+        with self._connection() as connection:
+            connection.executemany("INSERT OR IGNORE INTO images VALUES (?, ?)", sizes.items())
 
     def image_ids(self) -> set[str]:
         return {str(row[0]) for row in self._query("SELECT image_id FROM proposals")}
@@ -138,14 +154,25 @@ class ProposalFile:
 class WithProposals:
     """A data set whose samples carry the best `count` proposals of a file, as a DetectionDataset."""
 
-    def __init__(self, dataset: DetectionDataset, files: Sequence[ProposalFile], count: int) -> None:
-        """Raises ValueError when the files lack an image: it names one, and says how many."""
+    def __init__(
+        self,
+        dataset: DetectionDataset,
+        files: Sequence[ProposalFile],
+        count: int,
+        parts: Sequence[DetectionDataset] | None = None,
+    ) -> None:
+        """`parts`: the splits that the files were made for, in which an image may have another id; None: it has not.
+
+        Raises ValueError when the files lack an image: it names one, and says how many.
+        """
         self.dataset, self.count = dataset, count
-        self.classes, self.image_ids = dataset.classes, dataset.image_ids
-        self._file: dict[str, ProposalFile] = {}
-        for file in files:
-            self._file.update(dict.fromkeys(file.image_ids(), file))
-        missing = [image_id for image_id in self.image_ids if image_id not in self._file]
+        self.classes, self.image_ids, self.paths = dataset.classes, dataset.image_ids, dataset.paths
+        self._places: dict[str, tuple[ProposalFile, str]] = {}  # file and id there, by the id here
+        for file, part in zip(files, parts or [dataset] * len(files), strict=True):
+            ids_here = _ids_in(dataset, part)
+            there = file.image_ids()
+            self._places.update({ids_here[name]: (file, name) for name in ids_here.keys() & there})
+        missing = [image_id for image_id in self.image_ids if image_id not in self._places]
         if missing:
             raise ValueError(
                 f"image {missing[0]}{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: no proposals in "
@@ -163,19 +190,20 @@ class WithProposals:
     def proposals(self, index: int) -> Tensor:
         """(N, 4) px of image `index` as stored, best first."""
         image_id = self.image_ids[index]
-        stored = self._file[image_id].read(image_id)
+        file, name = self._places[image_id]
+        stored = file.read(name)
         assert stored is not None
         if stored.size != tuple(self.size(index)):
             raise ValueError(
-                f"image {image_id}: {self._file[image_id].path} has proposals for an image of {_shape(stored.size)}, "
+                f"image {image_id}: {file.path} has proposals for an image of {_shape(stored.size)}, "
                 f"this one is {_shape(self.size(index))}: they belong to another data set"
             )
         return stored.boxes[: self.count]
 
     def seconds(self) -> list[float]:
         """What one core took to make the proposals of each image."""
-        of_file = {file: file.seconds() for file in set(self._file.values())}
-        return [of_file[self._file[image_id]][image_id] for image_id in self.image_ids]
+        of_file = {file: file.seconds() for file in {file for file, _ in self._places.values()}}
+        return [of_file[file][name] for file, name in map(self._places.__getitem__, self.image_ids)]
 
     def target(self, index: int) -> Target:
         return self.dataset.target(index)
@@ -185,6 +213,15 @@ class WithProposals:
 
     def ground_truth(self) -> GroundTruth:
         return self.dataset.ground_truth()
+
+
+def _ids_in(dataset: DetectionDataset, part: DetectionDataset) -> dict[str, str]:
+    """The id in `dataset` of each image of `part`, by its id there."""
+    if part is dataset:
+        return {image_id: image_id for image_id in dataset.image_ids}
+    id_of = {real_path(path): image_id for path, image_id in zip(dataset.paths, dataset.image_ids, strict=True)}
+    pairs = ((name, id_of.get(real_path(path))) for path, name in zip(part.paths, part.image_ids, strict=True))
+    return {name: image_id for name, image_id in pairs if image_id is not None}
 
 
 def _shape(size: Size) -> str:

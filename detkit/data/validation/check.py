@@ -6,7 +6,7 @@ from pathlib import Path
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.forms import Form, parse_split
-from detkit.data.formats.opening import read_splits
+from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.formats.voc import list_split
 from detkit.data.formats.voc_layout import XML, files_by_id, find_places
@@ -25,21 +25,22 @@ from detkit.data.validation.compare_splits import (
 from detkit.data.validation.suspicious_boxes import find_suspicious_boxes
 
 
-def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None) -> CheckReport:
+def check_data(reader: SplitReader, splits: Sequence[str], classes: Sequence[str] | None) -> CheckReport:
     """Read every file of the splits, all that are found if none is named; `classes` are those asked for, None for all.
 
     Objects of classes that are not asked for are counted in one line, and are in the report's splits all the same. Of a
     part, such as "all[:80%]", the whole split is checked. Raises DatasetMissing where a split is not there, and
     ValueError for a class named twice and a broken file of YOLO's class names; all else is in the report.
     """
+    form = reader.form
     names = tuple(dict.fromkeys(parse_split(split)[0] for split in splits)) or form.splits
-    held = read_splits(form, names)
+    held = reader.read(names)
     images = check_images(held)
     groups = group_images(form, held, images)
     near = find_near(groups)
 
-    faults = [fault for split in held for fault in split.faults]
-    faults += [image.fault for image in images.values() if image.fault is not None]
+    unreadable = tuple(image.fault for image in images.values() if image.fault is not None)
+    faults = [*form.faults, *(fault for split in held for fault in split.faults), *unreadable]
     for split in held:
         faults += find_suspicious_boxes(split)
     faults += find_shared(groups)
@@ -50,7 +51,7 @@ def check_data(form: Form, splits: Sequence[str], classes: Sequence[str] | None)
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
         faults += _find_unlisted(form.root, names)
-    return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near))
+    return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable)
 
 
 def _find_turned(form: Form, splits: Sequence[ReadSplit], images: CheckedImages) -> Iterator[Fault]:

@@ -11,7 +11,6 @@ from detkit.data.formats.forms import Form
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.validation.compare_splits import NearDuplicate, class_counts
 
-_IGNORED = {"voc": "difficult", "coco": "crowds", "yolo": ""}  # what objects marked `ignore` are in each form
 SHOWN_CLASSES = 100  # more make no table to be read
 
 
@@ -21,13 +20,11 @@ class CheckReport:
     faults: tuple[Fault, ...]  # errors first
     splits: dict[str, ReadSplit]
     near_duplicates: tuple[NearDuplicate, ...]  # each also among the faults
+    unreadable: tuple[Fault, ...] = ()  # images, each also among the faults
+    can_train: bool = True  # whether what training does with these splits would begin
 
     def count(self, severity: Severity) -> int:
         return sum(fault.severity is severity for fault in self.faults)
-
-    @property
-    def has_errors(self) -> bool:
-        return self.count(Severity.ERROR) > 0
 
     @property
     def num_images(self) -> int:
@@ -40,10 +37,11 @@ class CheckReport:
         yield self.verdict()
 
     def split_lines(self) -> Iterator[str]:
-        word = _IGNORED[self.form.kind]
         for name, split in self.splits.items():
             objects = split.truth.objects
-            ignored = f" ({int(objects.ignore.sum()):,} {word})" if word else ""
+            marks = (("difficult", objects.ignore & ~objects.crowd), ("crowds", objects.crowd))
+            counts = [f"{int(marked.sum()):,} {word}" for word, marked in marks if marked.any()]
+            ignored = f" ({', '.join(counts)})" if counts else ""
             yield (
                 f"{name}: {len(split.truth):,} images{_describe_sizes(split)} "
                 f"({int((split.truth.counts == 0).sum()):,} without objects), {len(objects):,} objects{ignored}"
@@ -52,7 +50,9 @@ class CheckReport:
 
     def verdict(self) -> str:
         errors, warnings = self.count(Severity.ERROR), self.count(Severity.WARNING)
-        verdict = "training would stop: mend the errors" if errors else "training can start"
+        verdict = "training can start" if self.can_train else "training would stop: mend the errors"
+        if self.can_train and errors:
+            verdict += ", the errors are in splits that it does not use"
         counts = f"{errors:,} errors, {warnings:,} warnings"
         return f"{self.num_images:,} images, {len(self.splits)} splits: {counts}; {verdict}"
 

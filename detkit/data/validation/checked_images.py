@@ -49,7 +49,7 @@ def _check_image(wanted: tuple[Path, Size]) -> CheckedImage:
     path, size = wanted
     try:
         header = read_header(path)
-        pixels = read_image(path) if size == UNKNOWN_SIZE else read_image_of_size(path, size)
+        pixels = read_image(path, "own") if size == UNKNOWN_SIZE else read_image_of_size(path, size, "own")
         digest = blake2b(path.read_bytes(), digest_size=16).digest()
     except ImageError as error:
         return CheckedImage(None, b"", None, Fault(path, str(error).removeprefix(f"{path}: ")))

@@ -7,6 +7,7 @@ import numpy as np
 from detkit.data.ground_truth import Floats, GroundTruth, Ints, learned_boxes
 from detkit.data.pipeline.prepare import Resize
 from detkit.data.validation.anchor_reach import best_overlaps
+from detkit.ops.anchors import Placing
 
 REACHED = (0.5, 0.7)  # IoU: half, and what an anchor needs to be positive (Faster R-CNN, section 3.1.2)
 
@@ -21,6 +22,7 @@ class Frame:
     cell: Floats  # (A, 4) the anchors, seen from the centre of a cell
     stride: int  # px
     across_border: bool  # whether anchors that leave the image are learned from
+    placing: Placing = "centered"  # of the anchors
 
     def describe(self) -> str:
         """Such as "images of 600 px (at most 1,000), 9 anchors of 128 256 512 px and height / width 0.5 1 2"."""
@@ -39,6 +41,8 @@ class SplitStatistics:
     sizes: Floats  # (M,) square root of the area, px after the resize
     ratios: Floats  # (M,) height / width
     best_iou: Floats  # (M,) with any anchor
+    boxes: Floats  # (M, 4) px after the resize
+    images: Floats  # (M, 2) height and width of each object's image, px after the resize
 
     def unreached(self, label: int | None = None) -> tuple[int, list[float]]:
         """How many objects there are (of a class), and the share whose best IoU is below each of REACHED."""
@@ -60,6 +64,8 @@ def measure(truth: GroundTruth, frame: Frame) -> SplitStatistics:
         np.sqrt(sides.prod(axis=1)),
         sides[:, 1] / sides[:, 0],
         best_overlaps(boxes, resized[image], frame.cell, frame.stride, frame.across_border),
+        boxes,
+        resized[image],
     )
 
 

@@ -107,6 +107,38 @@ def test_pycocotools_reads_the_same_boxes(tmp_path: Path) -> None:
         assert found.objects.ignore[row] == theirs.anns[number]["iscrowd"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "ignore", "crowd"),
+    [
+        ({"iscrowd": 1}, True, True),
+        ({"iscrowd": 1, "difficult": 1}, True, False),
+        ({"iscrowd": True, "difficult": True}, True, False),
+        ({"iscrowd": 1, "difficult": 0}, True, True),
+        ({"iscrowd": 1, "difficult": "1"}, True, True),
+        ({"iscrowd": 1, "difficult": [1]}, True, True),
+        ({"iscrowd": 0, "difficult": 1}, False, False),
+        ({"difficult": 1}, False, False),
+    ],
+)
+def test_difficult_is_read_where_iscrowd_is_1(
+    fields: dict[str, object], ignore: bool, crowd: bool, tmp_path: Path
+) -> None:
+    value = content()
+    value["annotations"][0] = {k: v for k, v in value["annotations"][0].items() if k != "iscrowd"} | fields
+    found = read(tmp_path, value)
+    assert found.faults == ()
+    assert (bool(found.objects.ignore[0]), bool(found.objects.crowd[0])) == (ignore, crowd)
+
+
+@pytest.mark.parametrize(("mark", "expected"), [(1, True), (True, True), (0, False), ("yes", False), (None, False)])
+def test_truncated_is_kept(mark: object, expected: bool, tmp_path: Path) -> None:
+    value = content()
+    value["annotations"][0]["truncated"] = mark
+    found = read(tmp_path, value)
+    assert found.faults == ()
+    assert found.objects.truncated.tolist() == [expected, False]
+
+
 def test_iscrowd_decides_and_ignore_does_not(tmp_path: Path) -> None:
     value = content()
     value["annotations"][0] |= {"ignore": 1}

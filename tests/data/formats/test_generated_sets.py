@@ -17,7 +17,7 @@ from detkit.config.data import FormName
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.listing import one_word
-from detkit.data.formats.opening import open_form, read_splits
+from detkit.data.formats.opening import SplitReader, open_form
 from detkit.data.formats.read_split import ReadSplit
 
 SIDE = 16  # px, of every image
@@ -81,15 +81,13 @@ def write_voc(root: Path, splits: dict[str, dict[str, Objects]], rng: np.random.
     for split, images in splits.items():
         in_images, in_annotations = folders(split)
         for name, objects in images.items():
-            # Together, folders below are no part of a split.
-            name_there = one_word(name) if layout == 3 else name
-            drawn.image_of[split, name] = write_image(in_images / f"{name_there}.png")
+            drawn.image_of[split, name] = write_image(in_images / f"{name}.png")
             text = "".join(
                 f"<object><name>{label}</name><bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin><xmax>{x2}</xmax>"
                 f"<ymax>{y2}</ymax></bndbox></object>"
                 for label, (x1, y1, x2, y2) in objects
             )
-            path = in_annotations / f"{name_there}.xml"
+            path = in_annotations / f"{name}.xml"
             drawn.stated_in[split, name] = write(path, f"<annotation>{text}</annotation>")
         if layout < 3:
             line = ("{}/{}\n", '"{}/{}"\n', "JPEGImages/{}/{}.png\r\n")[rng.integers(3)]
@@ -212,7 +210,7 @@ def test_good_sets_are_read_as_they_are(tmp_path: Path, form: str, seed: int) ->
     found = find_form(tmp_path / "set")
     assert (found.kind, loud(found.faults)) == (drawn.kind, [])
     assert len(found.splits) == len(drawn.splits)
-    read = {split.name: split for split in read_splits(found, found.splits)}
+    read = {split.name: split for split in SplitReader(found).read(found.splits)}
     for name in drawn.splits:
         split = split_named(name, read)
         assert split is not None and loud(split.faults) == []
@@ -348,7 +346,7 @@ def what_is_told(root: Path) -> tuple[Form, dict[str, ReadSplit], list[str]] | N
     """The splits as read and all that is said of them; None where an error stops reading and names the place."""
     try:
         found = find_form(root)
-        read = {split.name: split for split in read_splits(found, found.splits)}
+        read = {split.name: split for split in SplitReader(found).read(found.splits)}
     except ValueError as error:
         assert str(error).startswith(str(root))
         return None

@@ -10,7 +10,7 @@ from PIL import Image
 from detkit.data.faults import LISTED_TWICE, FaultError, Severity
 from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.merging import merged, numbered_classes, under_classes
-from detkit.data.formats.opening import open_form, read_splits
+from detkit.data.formats.opening import SplitReader, open_form
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import GroundTruth, Objects
 
@@ -120,7 +120,7 @@ def test_exports_that_count_from_0_in_each_file(tmp_path: Path) -> None:
     data = open_form(form, form.splits, None, pytest.fail)
     assert (data.classes, data.image_ids) == (("dog", "cat"), ("train_0", "valid_0"))
     assert data.ground_truth().objects.labels.tolist() == [0, 1]
-    train, valid = read_splits(form, form.splits)
+    train, valid = SplitReader(form).read(form.splits)
     assert train.truth.classes == valid.truth.classes == ("dog", "cat")
     assert open_form(form, ["valid"], None, pytest.fail).image_ids == ("0",)
 

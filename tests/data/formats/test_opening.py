@@ -7,7 +7,7 @@ from PIL import Image
 
 from detkit.data.faults import DatasetMissing, FaultError
 from detkit.data.formats.forms import Form, find_form
-from detkit.data.formats.opening import open_form, read_splits, unknown_classes
+from detkit.data.formats.opening import SplitReader, open_form, unknown_classes
 
 
 def add(root: Path, split: str, name: str, *objects: str, box: str = "1 2 10 20") -> Path:
@@ -23,17 +23,17 @@ def add(root: Path, split: str, name: str, *objects: str, box: str = "1 2 10 20"
 def test_splits_are_read_under_the_same_classes(tmp_path: Path) -> None:
     add(add(tmp_path, "train", "a", "eel", "dog"), "val", "b", "cat")
     form = find_form(tmp_path)
-    train, val = read_splits(form, ["train", "val"])
+    train, val = SplitReader(form).read(["train", "val"])
     assert train.truth.classes == val.truth.classes == ("cat", "dog", "eel")
     assert (train.truth.objects.labels.tolist(), val.truth.objects.labels.tolist()) == ([2, 1], [0])
-    assert read_splits(form, ["val"])[0].truth.classes == ("cat",)
+    assert SplitReader(form).read(["val"])[0].truth.classes == ("cat",)
     with pytest.raises(DatasetMissing, match="needed for split 'test'"):
-        read_splits(form, ["test"])
+        SplitReader(form).read(["test"])
 
 
 def test_objects_of_other_classes_are_errors_one_a_class(tmp_path: Path) -> None:
     add(add(tmp_path, "train", "a", "eel", "dog", "eel"), "val", "b", "eel", "cat")
-    read = read_splits(find_form(tmp_path), ["train", "val"])
+    read = SplitReader(find_form(tmp_path)).read(["train", "val"])
     first, second = map(str, unknown_classes(read, ["dog", "cats"]))
     said = "name: {!r} is not one of the classes, the nearest is {!r}; mend either"
     assert first == f"{tmp_path}/train/a.xml: object 0 (eel): {said.format('eel', 'dog')}"
@@ -70,7 +70,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
 def test_fractions_stop_with_one_error_for_the_split(tmp_path: Path) -> None:
     for name in "abc":
         add(tmp_path, "train", name, "dog", box="0.1 0.2 0.5 0.75")
-    (split,) = read_splits(find_form(tmp_path), ["train"])
+    (split,) = SplitReader(find_form(tmp_path)).read(["train"])
     (fault,) = split.faults
     assert "all 3 boxes look like fractions of the image, such as (0.1, 0.2, 0.5, 0.75)" in str(fault)
     with pytest.raises(FaultError, match="look like fractions of the image"):

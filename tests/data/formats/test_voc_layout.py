@@ -153,3 +153,10 @@ def test_other_folders_are_no_splits(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "train.json").write_text("{}")
     (tmp_path / "images").mkdir()
     assert find_splits(tmp_path) == ()
+
+
+def test_the_name_of_the_set_says_nothing_of_its_splits(tmp_path: Path) -> None:
+    root = tmp_path / "training set"
+    for split in ("train", "val"):
+        add(root / split / "deeper", root / split / "deeper", "a")
+    assert find_splits(root) == ("train", "val")

@@ -58,8 +58,23 @@ def test_a_file_by_its_path_and_a_grey_image(folder: Path) -> None:
         np.testing.assert_array_equal(image.pixels, PIXELS)
         np.testing.assert_array_equal(pixels_of(image.origin), PIXELS)
     grey = PIXELS[..., 0]
-    for form in (grey, Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 256), encoded(grey)):
+    for form in (grey, Image.fromarray(grey), encoded(grey)):
         np.testing.assert_array_equal(open_image(form).pixels, np.dstack([grey] * 3))
+
+
+def test_deep_images_in_every_form_by_the_same_range(tmp_path: Path) -> None:
+    values = np.array([[0, 1000, 1500], [2500, 3000, 4095]], np.uint16)
+    expected = np.dstack([[[0, 0, 64], [191, 255, 255]]] * 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(values))
+    big_endian = Image.frombytes("I;16B", (3, 2), values.byteswap().tobytes())
+    deep = [Image.fromarray(values.astype(kind)) for kind in ("uint16", "int32", "float32")]
+    for form in (path, path.read_bytes(), values, np.dstack([values] * 3), big_endian, *deep):
+        image = open_image(form, (1000, 3000))
+        np.testing.assert_array_equal(image.pixels, expected)
+        np.testing.assert_array_equal(pixels_of(image.origin, image.deep_range), expected)
+    with pytest.warns(UserWarning, match=r"data\.deep_range=\[LOW, HIGH\]"):
+        assert open_image(values).pixels[1, 2, 0] == 255
 
 
 def test_an_image_by_its_address(folder: Path) -> None:
@@ -81,7 +96,10 @@ def test_an_image_by_its_address(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        (np.zeros((8, 8, 4), np.uint8), r"array \(8, 8, 4\) uint8: expected \(H, W, 3\) or \(H, W\) uint8"),
+        (
+            np.zeros((8, 8, 4), np.uint8),
+            r"array \(8, 8, 4\) uint8: expected \(H, W, 3\) or \(H, W\) of uint8 or uint16",
+        ),
         (np.zeros((8, 8, 1), np.uint8), r"array \(8, 8, 1\)"),
         (np.zeros((2, 8, 8, 3), np.uint8), r"array \(2, 8, 8, 3\)"),
         (np.zeros(8, np.uint8), r"array \(8,\)"),
@@ -93,7 +111,7 @@ def test_an_image_by_its_address(folder: Path) -> None:
         (b"", "^bytes: the file is empty"),
         (b"no image", "^bytes: is not an image"),
         (encoded()[:50], "^bytes: "),
-        (Image.fromarray(np.zeros((4, 4), np.float32)), "PIL image of mode 'F'"),
+        (np.zeros((0, 8), np.uint16), "array: an image of 0 x 8 px"),
         (Image.open(io.BytesIO(encoded()[:50])), "^PIL image: cannot be decoded"),
         ("missing.jpg", "^missing.jpg: cannot be opened"),
         ("ftp://example.org/a.jpg", "^ftp://example.org/a.jpg: expected a path, or an address that begins with http"),

@@ -100,22 +100,6 @@ def test_alpha_is_dropped_and_stored_colours_stay(tmp_path: Path, name: str) -> 
     assert_is_image(read_image(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["d.png", "d.tif"])
-def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, name: str) -> None:
-    values = np.linspace(0, 65535, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
-    Image.fromarray(values).save(tmp_path / name)
-    pixels = read_image(tmp_path / name)
-    assert pixels.dtype == np.uint8
-    np.testing.assert_allclose(pixels[..., 1].astype(int), values / 257, atol=1)
-
-
-@pytest.mark.parametrize("mode", ["I", "F"])
-def test_pixels_without_known_range_are_refused(tmp_path: Path, mode: str) -> None:
-    image().convert("L").convert(mode).save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match=r"a\.tif: cannot be decoded .*8 or 16 bits"):
-        read_image(tmp_path / "a.tif")
-
-
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
 def test_only_the_first_frame_is_read(tmp_path: Path, name: str) -> None:
     other = Image.new("RGB", (WIDTH, HEIGHT), (1, 2, 3))
