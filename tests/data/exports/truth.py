@@ -61,7 +61,7 @@ KEPT: dict[str, Kept] = {
     "fiftyone": Kept(),
     "label_studio_coco": Kept(),
     "label_studio_coco_uploads": Kept(),
-    "label_studio_voc": Kept(2.01),
+    "label_studio_voc": Kept(2.01, has_empty=False),  # without XML they are left out, and told of
     "label_studio_yolo": Kept(),
     "label_studio_json": Kept(),
     "sahi_coco": Kept(),
