@@ -17,8 +17,6 @@ from detkit.data.formats.read_split import ReadSplit
 from detkit.data.ground_truth import Bools, GroundTruth, image_numbers
 from detkit.data.io.files import real_path
 
-RENAMED = "ids are counted anew in each split, so that the name of the split goes before them"
-
 
 def numbered_classes(splits: Sequence[ReadSplit]) -> dict[str, int]:
     """The classes of all splits in the order they come in, and their numbers.
@@ -58,11 +56,6 @@ def merged(
     truth = stacked([with_images(split.truth, keep) for split, keep in zip(splits, keeps, strict=True)])
     of_split = [one_word(split.name) for split, keep in zip(splits, keeps, strict=True) for _ in range(keep.sum())]
     ids = _unique(truth.image_ids, of_split)
-    renamed = [(own, name) for own, name in zip(truth.image_ids, ids, strict=True) if own != name]
-    if renamed:
-        own, name = renamed[0]
-        message = f"{own!r} is that of images in several splits, the first is {name!r} here"
-        faults.append(Fault(splits[0].file, message, Severity.WARNING, summary=RENAMED))
     numbers = truth.image_numbers
     if not states_numbers or len(set(numbers)) < len(numbers):
         numbers = tuple(range(1, len(ids) + 1)) if states_numbers else image_numbers(ids)

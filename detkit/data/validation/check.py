@@ -51,7 +51,10 @@ def check_data(reader: SplitReader, splits: Sequence[str], classes: Sequence[str
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
         faults += _find_unlisted(form.root, names)
-    return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable)
+    can_train = not any(fault.severity is Severity.ERROR for fault in faults)
+    return CheckReport(
+        form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable, can_train
+    )
 
 
 def _find_turned(form: Form, splits: Sequence[ReadSplit], images: CheckedImages) -> Iterator[Fault]:
