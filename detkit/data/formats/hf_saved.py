@@ -68,12 +68,12 @@ def read_hf_saved_split(root: Path, split: str) -> ReadSplit:
     named = NamedImages(
         [Fault(shards.place, f"{name} is not there; save the data set anew") for name in shards.missing]
     )
-    if not find_spec("pyarrow"):
+    if not shards.missing and not find_spec("pyarrow"):
         named.faults.append(Fault(shards.place, NEEDS_PYARROW))
     elif not shards.missing:
         try:
             _SplitReader(root, split, shards, named).read()
-        except (OSError, ValueError) as error:  # of Arrow: its errors are of these
+        except (OSError, ValueError, import_module("pyarrow").ArrowException) as error:
             named.faults.append(Fault(shards.place, f"cannot be read ({' '.join(str(error).split())[:200]})"))
     return split_of_lists(split, shards.place, named.images(), None, named.faults, BOX_FIELD)
 
@@ -114,7 +114,7 @@ def _parquet(root: Path) -> dict[str, _Shards]:
         return shards  # it is said when they are read
     try:
         return shards if any(_has_columns(_schema(one.files[0]).names) for one in shards.values()) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, import_module("pyarrow").ArrowException):
         return {}
 
 
@@ -140,7 +140,7 @@ def _schema(path: Path) -> Any:
     if path.suffix == ".parquet":
         return import_module("pyarrow.parquet").read_schema(path)
     arrow = import_module("pyarrow")
-    with arrow.memory_map(str(path)) as source:
+    with arrow.OSFile(str(path)) as source:
         return arrow.ipc.open_stream(source).schema
 
 
@@ -150,8 +150,9 @@ def _batches(path: Path) -> Iterator[Any]:
             yield from file.iter_batches(_ROWS_AT_A_TIME)
         return
     arrow = import_module("pyarrow")
-    with arrow.memory_map(str(path)) as source, arrow.ipc.open_stream(source) as batches:
+    with arrow.OSFile(str(path)) as source, arrow.ipc.open_stream(source) as batches:
         for batch in batches:
+            batch.validate(full=True)  # without it a broken file ends the process
             for start in range(0, batch.num_rows, _ROWS_AT_A_TIME):
                 yield batch.slice(start, _ROWS_AT_A_TIME)
 

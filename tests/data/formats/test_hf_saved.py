@@ -86,6 +86,18 @@ def test_a_single_split_and_rows_that_are_errors(tmp_path: Path) -> None:
     assert any("cannot be read (" in message for message in errors(read_hf_saved_split(root, "all")))
 
 
+def test_arrow_files_with_changed_bytes_are_errors_and_end_nothing(tmp_path: Path) -> None:
+    root = saved(tmp_path / "set", row("a.png"), row("b.png"))
+    whole = (root / "data-00000.arrow").read_bytes()
+    for end in range(0, len(whole), 97):
+        (root / "data-00000.arrow").write_bytes(whole[:end] + b"\xff" * 8 + whole[end + 8 :])
+        read_hf_saved_split(root, "all")
+        (root / "data-00000.arrow").write_bytes(whole[:end])
+        read_hf_saved_split(root, "all")
+    (root / "data-00000.arrow").write_bytes(whole)
+    assert errors(read_hf_saved_split(root, "all")) == []
+
+
 def test_parquet_files_of_the_hub(tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
