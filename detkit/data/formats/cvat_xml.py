@@ -6,7 +6,6 @@ top left corner. Every shape that has an area is an object, with the box around 
 """
 
 import html
-import math
 import re
 import stat
 from collections import defaultdict
@@ -23,23 +22,13 @@ from defusedxml import DefusedXmlException
 from defusedxml.expatreader import create_parser
 
 from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.formats.cvat_shapes import BOXLESS, ShapeReader
 from detkit.data.formats.listing import ListedImage, image_id_of, list_images
 from detkit.data.formats.named_images import NamedImages, find_image, is_inside, split_of_folder, stated_size
-from detkit.data.formats.outlines import (
-    Points,
-    box_around,
-    ellipse_box,
-    outline_area,
-    runs_box,
-    turned_corners,
-)
-from detkit.data.formats.read_split import Corners, ObjectList, ReadSplit, split_of_lists
+from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
 from detkit.structures import Size
 
 BOX_FIELD = "box"
-NOT_OBJECTS = "tags, points, lines and skeletons have no box and are left out"
-OUTSIDE = "shapes are marked as outside and are left out"
-TURNED = "boxes are turned; the upright box around each is used"
 
 MAX_FILE_BYTES = 1 << 30  # read as a stream, one image at a time
 MAX_ELEMENTS = 1_000_000  # of one image: what is held at a time
@@ -49,11 +38,6 @@ _MAX_TAG_BYTES = 8192
 _IMAGE = re.compile(rb"<image\s[^<>]{0,8000}>")
 _SUBSET = re.compile(rb"""\ssubset\s*=\s*(["'])(.*?)\1""", re.DOTALL)
 _ROOT = re.compile(rb"<annotations[\s>/]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
-_MAX_COORDINATE = 1e9  # px; no image that is read comes near
-_BOXLESS = frozenset({"tag", "points", "polyline", "skeleton"})  # elements, and types of labels
-_SHAPES = frozenset({"box", "polygon", "ellipse", "mask", "cuboid"})
-_CUBOID = ("xtl1", "ytl1", "xbl1", "ybl1", "xtr1", "ytr1", "xbr1", "ybr1")
 _IMAGE_FOLDERS = ("images", "data", ".")
 
 
@@ -244,7 +228,7 @@ class _SplitReader:
         objects = ObjectList(file, size, BOX_FIELD)
         counts: dict[str, int] = defaultdict(int)
         for shape in element:
-            _ShapeReader(objects, shape, f"{place}, {shape.tag} {counts[shape.tag]}").read()
+            ShapeReader(objects, shape, f"{place}, {shape.tag} {counts[shape.tag]}").read()
             counts[shape.tag] += 1
         self.named.add(ListedImage(_image_id(image, name), image, file), objects, place)
 
@@ -278,105 +262,5 @@ def _declared(meta: Element) -> Iterator[str]:
     """The names of labels that may have boxes; the points of skeletons have a <parent>."""
     for label in meta.iter("label"):
         name = (label.findtext("name") or "").strip()
-        if name and label.find("parent") is None and label.findtext("type") not in _BOXLESS:
+        if name and label.find("parent") is None and label.findtext("type") not in BOXLESS:
             yield name
-
-
-class _ShapeReader:
-    """Reads one shape into `objects`, what is wrong with it too."""
-
-    def __init__(self, objects: ObjectList, element: Element, place: str) -> None:
-        self._objects = objects
-        self._element = element
-        self._name = (element.get("label") or "").strip()
-        self._place = f"{place} ({self._name if self._name.isidentifier() else short_repr(self._name)})"
-
-    def read(self) -> None:
-        tag = self._element.tag
-        if tag in _BOXLESS:
-            self._objects.warn(self._place, f"is a <{tag}>", NOT_OBJECTS)
-        elif tag not in _SHAPES:
-            known = ", ".join(sorted(_SHAPES | _BOXLESS))
-            self._objects.error(self._place, "", f"is a <{short_repr(tag)}>; known are {known}")
-        elif self._element.get("outside") == "1":
-            self._objects.warn(self._place, "has outside=1", OUTSIDE)
-        else:
-            try:
-                found = self._outline(tag)
-            except ValueError as error:
-                self._objects.error(self._place, tag, str(error))
-                return
-            if found is None:
-                self._objects.error(self._place, tag, "is empty; draw or remove it")
-                return
-            marks = {mark for mark in ("difficult", "truncated", "is_crowd", "crowd") if self._has(mark)}
-            is_crowd = bool(marks & {"is_crowd", "crowd"})
-            box, area = found
-            self._objects.add(self._place, self._name, box, "difficult" in marks, "truncated" in marks, is_crowd, area)
-
-    def _has(self, attribute: str) -> bool:
-        """Attributes of labels are the user's own; those that detkit knows are taken."""
-        found = (a.text for a in self._element.findall("attribute") if a.get("name") == attribute)
-        return (next(found, "") or "").strip().lower() in ("1", "true")
-
-    def _outline(self, tag: str) -> tuple[Corners, float] | None:
-        """The box and the area, NaN for that of the box. Raises ValueError."""
-        if tag == "box":
-            return self._box()
-        if tag == "polygon":
-            points = self._points()
-            return box_around(points), outline_area(points)
-        if tag == "ellipse":
-            cx, cy, rx, ry = (self._number(name) for name in ("cx", "cy", "rx", "ry"))
-            return ellipse_box(cx, cy, rx, ry, self._rotation()), math.pi * rx * ry
-        if tag == "mask":
-            return self._mask()
-        names = [name[:-1] + side for side in "12" for name in _CUBOID]
-        xs, ys = ([self._number(name) for name in names if name[0] == axis] for axis in "xy")
-        return box_around(list(zip(xs, ys, strict=True))), math.nan
-
-    def _box(self) -> tuple[Corners, float]:
-        x1, y1, x2, y2 = (self._number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
-        degrees = self._rotation()
-        if not degrees:
-            return (x1, y1, x2, y2), math.nan
-        self._objects.warn(self._place, f"is turned by {degrees:g} degrees", TURNED)
-        return box_around(turned_corners((x1, y1, x2, y2), degrees)), (x2 - x1) * (y2 - y1)
-
-    def _mask(self) -> tuple[Corners, float] | None:
-        left, top, width, height = (self._whole(name) for name in ("left", "top", "width", "height"))
-        counts = [_whole(text.strip(), "rle") for text in (self._element.get("rle") or "").split(",")]
-        found = runs_box(counts, (height, width))
-        if found is None:
-            return None
-        (x1, y1, x2, y2), area = found
-        return (left + x1, top + y1, left + x2, top + y2), area
-
-    def _points(self) -> Points:
-        """x,y;x,y;..."""
-        text = self._element.get("points") or ""
-        pairs = [pair.split(",") for pair in text.split(";")]
-        if not text or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"points are {short_repr(text)}, expected x,y;x,y;... in px; mend them")
-        return [(_number(x, "points"), _number(y, "points")) for x, y in pairs]
-
-    def _rotation(self) -> float:
-        return self._number("rotation") if self._element.get("rotation") else 0.0
-
-    def _number(self, name: str) -> float:
-        return _number(self._element.get(name) or "", name)
-
-    def _whole(self, name: str) -> int:
-        return _whole(self._element.get(name) or "", name)
-
-
-def _number(text: str, name: str) -> float:
-    if len(text) > 50 or not _NUMBER.fullmatch(text.strip()) or abs(float(text)) > _MAX_COORDINATE:
-        raise ValueError(f"{name} is {short_repr(text)}, expected a number of pixels; mend it")
-    return float(text)
-
-
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ValueError(f"{name} is {short_repr(text)}, expected a whole number of pixels; mend it")
-    return int(text)
