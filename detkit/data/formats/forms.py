@@ -14,6 +14,7 @@ from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
 from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
 from detkit.data.formats.cvat_xml import find_cvat_splits
 from detkit.data.formats.hf_folder import find_hf_folder_splits
+from detkit.data.formats.hf_saved import find_hf_saved_splits
 from detkit.data.formats.labelme import find_labelme_splits
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.open_images import find_open_images_splits
@@ -26,6 +27,11 @@ TRAIN_PERCENT = 80  # of a set that comes without division
 UNREAD = "folders are named as those of a split, have images, and are in no split"
 OF_OTHER_FORM = "files of another form are broken and are not read"
 
+
+def _find_hf_splits(root: Path) -> tuple[str, ...]:
+    return find_hf_folder_splits(root) or find_hf_saved_splits(root)
+
+
 _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "voc": find_splits,
     "coco": find_coco_splits,
@@ -33,7 +39,7 @@ _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "labelme": find_labelme_splits,
     "cvat": find_cvat_splits,
     "openimages": find_open_images_splits,
-    "huggingface": find_hf_folder_splits,
+    "huggingface": _find_hf_splits,
 }
 _LOOKED_FOR: dict[FormName, str] = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
@@ -42,7 +48,7 @@ _LOOKED_FOR: dict[FormName, str] = {
     "labelme": "JSON files with shapes beside the images (labelme)",
     "cvat": "annotations.xml of CVAT for images (cvat)",
     "openimages": "SPLIT-annotations-bbox.csv (openimages)",
-    "huggingface": "metadata.jsonl or .csv with objects (huggingface)",
+    "huggingface": "metadata.jsonl or .csv with objects, or what save_to_disk writes (huggingface)",
 }
 _TITLES: dict[FormName, str] = {
     "voc": "VOC",
@@ -210,6 +216,13 @@ def roles(form: Form) -> Roles:
     if train and not val and not test:
         return _divided(train)
     return Roles(train, val, test) if test else Roles(train, (), val)
+
+
+def unused(form: Form) -> tuple[str, ...]:
+    """The splits that are for nothing by their names, beside others that are, and a trainval beside train and val."""
+    used = roles(form)
+    names = {parse_split(split)[0] for split in (*used.train, *used.val, *used.test)}
+    return tuple(split for split in form.splits if split not in names)
 
 
 def _divided(splits: Sequence[str]) -> Roles:

@@ -30,6 +30,9 @@ from detkit.runtime.console import track
 TEXT = frozenset({".txt"})
 
 
+NO_IMAGE = "label files have no image and are left out"
+
+
 @dataclass(frozen=True)
 class _Scanned:
     place: ListedImage
@@ -146,4 +149,4 @@ def _find_orphans(labels: Iterable[Path], places: Sequence[Path], root: Path) ->
         found.update(iterate_files(folder, TEXT))
     for path in sorted(found - known):
         if path.name not in NAME_FILES:
-            yield Fault(path, "has no image", Severity.INFO)
+            yield Fault(path, "has no image", Severity.WARNING, summary=NO_IMAGE)

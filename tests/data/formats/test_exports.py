@@ -9,12 +9,10 @@ from tests.data.exports.truth import FOLDER, KEPT, assert_as_written, found_in, 
 NOT_READ = {
     "pylabel_yolov5": "no file names the classes",  # each split is a set of its own, with its dataset.yaml
     "globox_yolo_v5": "no data set is there",  # no file names the classes
-    "labelme_imagedata": "is not there; put it beside the file",
     "datumaro": "not read",  # own JSON
     "fiftyone": "no data set is there",  # own JSON
     "label_studio_json": "no data set is there",  # own JSON
     "datasets_imagefolder_columns": "write width and height in place of x2 and y2",
-    "datasets_saved_dict": "no data set is there",
     "lvis_v1": "file_name",
 }
 

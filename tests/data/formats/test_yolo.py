@@ -11,7 +11,7 @@ from detkit.data.dataset import DetectionDataset
 from detkit.data.faults import CLIPPED, DatasetMissing, FaultError, Severity
 from detkit.data.formats.forms import Form
 from detkit.data.formats.opening import open_form
-from detkit.data.formats.yolo import read_yolo_split
+from detkit.data.formats.yolo import NO_IMAGE, read_yolo_split
 from detkit.data.formats.yolo_labels import NO_AREA, TWICE, YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import find_yolo_splits
 
@@ -301,15 +301,16 @@ def test_lists_of_folders_and_of_images(tmp_path: Path) -> None:
         open_form(Form("yolo", tmp_path, ()), ["val"], None)
 
 
-def test_warnings_are_told_once_a_kind_and_information_never(tmp_path: Path) -> None:
+def test_warnings_are_told_once_a_kind(tmp_path: Path) -> None:
     root = ultralytics(tmp_path)
     write(root / "labels/train/a.txt", "0 0.9 0.5 0.5 0.5\n" * 3 + "1 0.9 0.5 0.5 0.5\n")
     write(root / "labels/train/orphan.txt", DOG)
     warnings: list[str] = []
     open_form(Form("yolo", root, ()), ["train"], None, warnings.append)
-    assert len(warnings) == 2
-    assert f"4 {CLIPPED}; the first: {root}/labels/train/a.txt: line 1 (dog): box" in warnings[0]
-    assert f"2 {TWICE}" in warnings[1]
+    assert len(warnings) == 3
+    assert f"1 {NO_IMAGE}" in warnings[0]
+    assert f"4 {CLIPPED}; the first: {root}/labels/train/a.txt: line 1 (dog): box" in warnings[1]
+    assert f"2 {TWICE}" in warnings[2]
 
 
 def test_a_split_as_read_holds_every_fault(tmp_path: Path) -> None:
@@ -323,7 +324,7 @@ def test_a_split_as_read_holds_every_fault(tmp_path: Path) -> None:
     assert read.truth.objects.boxes.tolist() == [[10, 5, 30, 15]]
     assert read.name_object(0) == "line 2 (dog)" and read.annotation_of(0) == root / "labels/train/a.txt"
     assert [(fault.file.name, fault.field, fault.severity) for fault in read.faults] == [
-        ("orphan.txt", "", Severity.INFO),
+        ("orphan.txt", "", Severity.WARNING),
         ("a.txt", "class", Severity.ERROR),
         ("b.png", "", Severity.ERROR),
     ]

@@ -153,7 +153,7 @@ def test_labels_without_image_in_folders_of_their_own_are_told(tmp_path: Path) -
     image(tmp_path / "images/train/deep/b.png", tmp_path / "labels/train/deep/b.txt").unlink()
     write(tmp_path / "classes.txt", "dog\n")
     (fault,) = read_yolo_split(tmp_path, "train").faults
-    assert (str(fault), fault.severity) == (f"{tmp_path}/labels/train/deep/b.txt: has no image", Severity.INFO)
+    assert (str(fault), fault.severity) == (f"{tmp_path}/labels/train/deep/b.txt: has no image", Severity.WARNING)
 
 
 def test_corners_in_place_of_centre_and_size_stop(tmp_path: Path) -> None:
