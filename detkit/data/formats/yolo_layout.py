@@ -141,13 +141,23 @@ def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
             if path.stem in _PREFERRED:
                 raise
             continue  # it may have nothing to do with the data set
-        if any(key in content for key in KEYS) and ("names" in content or "nc" in content):
+        if _names_splits(root, content) and ("names" in content or "nc" in content):
             found.append((path, content))
     found = [(path, content) for path, content in found if path.stem in _PREFERRED] or found
     if len(found) > 1:
         files = ", ".join(path.name for path, _ in found)
         raise ValueError(f"{root}: has {len(found)} YAML files that describe a data set ({files}); keep one")
     return found[0] if found else None
+
+
+def _names_splits(root: Path, content: dict[object, object]) -> bool:
+    """Whether any key is that of a split: by its name, or as it names a folder or file that is there."""
+    keys = [key for key in content if isinstance(key, str) and key not in ("names", "path")]
+    bases = _bases(root, content.get("path"))
+    places = [content[key] for key in keys]
+    return any(map(role_of, keys)) or any(
+        isinstance(place, str) and place != "" and resolve(place, bases) is not None for place in places
+    )
 
 
 def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
@@ -311,7 +321,7 @@ def _names_alone(root: Path) -> tuple[str, ...]:
     for stem in _PREFERRED:
         for path in (root / f"{stem}.yaml", root / f"{stem}.yml"):
             content = _read_yaml(path) if path.is_file() else {}
-            if "names" in content and not any(isinstance(key, str) and role_of(key) for key in content):
+            if "names" in content and not _names_splits(root, content):
                 return _names(path, content, (root,))
     return ()
 
