@@ -17,7 +17,7 @@ from detkit.data.formats.forms import Form, find_form, roles
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import open_form
 from detkit.engine.logs import read_log
-from detkit.evaluation.assessment import Assessment, Found, MetricName, assess
+from detkit.evaluation.assessment import Assessment, Found, MetricName, assess, fitting
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.evaluation.voc_files import read_detections, write_detections
 from detkit.reports.run_report import write_report
@@ -199,6 +199,7 @@ def score(
     These are the official result files of the metrics, metrics.json and report.html, the latter with images unless
     the data set has none at hand.
     """
+    metrics = fitting(metrics, dataset.ground_truth())
     folder.mkdir(parents=True, exist_ok=True)
     assessment = assess(found, dataset, metrics)
     leading = metrics[0]
@@ -219,7 +220,7 @@ def score(
         "date": time.strftime("%Y-%m-%d"),
     }
     if assessment.coco is not None:
-        content["coco"] = assessment.coco.summary
+        content[assessment.coco_name] = assessment.coco.summary
         write_results(folder / "results.json", assessment.found, assessment.truth)
     if assessment.voc:
         table = assessment.found.corners() if isinstance(assessment.found, ResultRows) else assessment.found

@@ -97,8 +97,10 @@ def _contents(truth: GroundTruth) -> Iterator[bytes]:
     objects = truth.objects
     marks = (objects.ignore, objects.crowd, objects.truncated)
     table = np.column_stack([objects.labels, objects.xywh, objects.area, *marks])  # (M, 9) float64
-    for end, count in zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True):
-        yield table[end - count : end].tobytes()
+    federated = truth.federated
+    for image, (end, count) in enumerate(zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True)):
+        known = b"" if federated is None else federated.checked[image].tobytes() + federated.partial[image].tobytes()
+        yield known + table[end - count : end].tobytes()
 
 
 def _unique(ids: Sequence[str], of_split: Sequence[str]) -> tuple[str, ...]:
