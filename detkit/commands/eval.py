@@ -75,7 +75,7 @@ def score_run(
     run = path if path.is_dir() else path.parent
     predictor = load(path, device, svd=svd, test_time=test_time, ensemble=ensemble)
     dataset = open_dataset(predictor.config, data, split, predictor.classes, form)
-    metrics = metrics or usual_metrics(predictor.config.data, data, form)
+    metrics = fitting(metrics or usual_metrics(predictor.config.data, data, form), dataset.ground_truth())
     name = file_name(split or "test")
     if data is not None and data.resolve() != Path(predictor.config.data.root).resolve():
         name = f"{data.resolve().name}_{name}"
@@ -109,7 +109,7 @@ def score_files(
     any of these does not fit.
     """
     dataset, told, has_images = open_annotations(data, split, form)
-    metrics = metrics or usual_metrics(None, data, form)
+    metrics = fitting(metrics or usual_metrics(None, data, form), dataset.ground_truth())
     name = file_name(told)
     found: Found
     if files.suffix == ".json":
@@ -199,7 +199,6 @@ def score(
     These are the official result files of the metrics, metrics.json and report.html, the latter with images unless
     the data set has none at hand.
     """
-    metrics = fitting(metrics, dataset.ground_truth())
     folder.mkdir(parents=True, exist_ok=True)
     assessment = assess(found, dataset, metrics)
     leading = metrics[0]

@@ -75,6 +75,8 @@ class Federated:
         A new class that no old one becomes was not looked for. One of several was looked for where all of them were;
         where it has objects without that, it is there, but more may be.
         """
+        if np.array_equal(labels, np.arange(num_classes)) and num_classes == len(self.frequencies):
+            return self
         checked = _moved(self.checked, labels, num_classes, is_all=True)
         partial = _moved(self.partial, labels, num_classes, is_all=False)
         is_new = ~_bits_at(checked, images, found)

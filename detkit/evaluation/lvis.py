@@ -31,14 +31,15 @@ def score_lvis(rows: ResultRows, truth: GroundTruth) -> tuple[Floats, dict[str, 
     The truth must be federated: what it states of the classes' frequencies is used.
     """
     assert truth.federated is not None
-    matches = {size: match_coco(rows, truth, area) for size, area in _AREAS.items()}
-    precision = {size: precision_at_recalls(matched) for size, matched in matches.items()}
-    whole = precision[""]
+    precision, recall = {}, {}
+    for size, area in _AREAS.items():
+        matches = match_coco(rows, truth, area)
+        precision[size], recall[size] = precision_at_recalls(matches), _recall(matches)
+    whole, frequencies = precision[""], np.array(truth.federated.frequencies)
     values = {"AP": whole, "AP50": whole[0], "AP75": whole[5]}
     values |= {f"AP{size}": precision[size] for size in "sml"}
-    frequencies = np.array(truth.federated.frequencies)
     values |= {f"AP{frequency}": whole[..., frequencies == frequency] for frequency in _FREQUENCIES}
-    values |= {f"AR{size}@{MAX_DETECTIONS}": _recall(matched) for size, matched in matches.items()}
+    values |= {f"AR{size}@{MAX_DETECTIONS}": recall[size] for size in recall}
     return whole, {name: _mean(value) for name, value in values.items()}
 
 

@@ -215,3 +215,15 @@ def test_splits_and_class_names_carry_it(tmp_path: Path) -> None:
     assert known(both) == [(["cat", "dog"], ["cat"]), (["cat", "dog"], []), (["cat", "dog"], ["cat"]), (["ant"], [])]
     pets = relabelled(both, ("pet", "yak"), {"cat": "pet", "dog": "pet"}, drop_others=True)
     assert known(pets) == [(["pet"], ["pet"]), (["pet"], []), (["pet"], ["pet"]), ([], [])]
+
+
+def test_an_image_of_which_two_splits_know_other_classes_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, content())
+    write(tmp_path, content(), "val")
+    splits = ["lvis_v1_train", "lvis_v1_val"]
+    assert len(open_form(find_form(tmp_path), splits, None, lambda warning: None)) == 2  # the same is no fault
+    value = content()
+    value["images"][1]["neg_category_ids"] = [2]
+    write(tmp_path, value, "val")
+    with pytest.raises(FaultError, match="has other objects, or other classes that were looked for, than in"):
+        open_form(find_form(tmp_path), splits, None, lambda warning: None)
