@@ -200,7 +200,7 @@ def as_folder(form: Form, classes: Sequence[str] | None) -> FolderData:
 
 def usual_metric(data: FolderData | ShapesData) -> Literal["voc07", "coco"]:
     """What data sets of this form are scored by where nobody says otherwise."""
-    return "coco" if data.kind in ("coco", "yolo") else "voc07"
+    return "voc07" if data.kind in ("voc", "shapes") else "coco"
 
 
 def build_resize(config: Config) -> Resize:

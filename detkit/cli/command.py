@@ -4,7 +4,15 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-FORMS = ("voc", "coco", "yolo")  # of data sets; config.data.FormName, which is slow to import
+FORMS = (
+    "voc",
+    "coco",
+    "yolo",
+    "labelme",
+    "cvat",
+    "openimages",
+    "huggingface",
+)  # of data sets; config.data.FormName, which is slow to import
 
 
 @dataclass(frozen=True)

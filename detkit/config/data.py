@@ -56,11 +56,11 @@ class ImageConfig(Section):
         return None if self.deep_range == "auto" else self.deep_range
 
 
-FormName = Literal["voc", "coco", "yolo"]
+FormName = Literal["voc", "coco", "yolo", "labelme", "cvat", "openimages", "huggingface"]
 
 
 class Folder(Section):
-    """A folder in the form of PASCAL VOC, COCO or YOLO, and what its classes are called here."""
+    """A folder in one of the forms of data sets, and what its classes are called here."""
 
     kind: FormName
     root: str

@@ -106,7 +106,7 @@ def _facts(report: CheckReport) -> dict[str, str]:
     splits = report.splits.values()
     names = {name for split in splits for name in class_counts(split)}
     return {
-        "form": report.form.kind.upper(),
+        "form": report.form.title,
         "splits": f"{len(splits):,}",
         "images": f"{report.num_images:,}",
         "classes with objects": f"{len(names):,}",

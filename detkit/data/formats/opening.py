@@ -7,10 +7,15 @@ import numpy as np
 from detkit.data.faults import Fault, OnWarning, log_warning, raise_first_error, tell_warnings
 from detkit.data.formats.class_names import checked_classes, unknown_name
 from detkit.data.formats.coco import read_coco_split
+from detkit.data.formats.cvat_xml import read_cvat_split
 from detkit.data.formats.forms import Form, SplitPart, parse_split
+from detkit.data.formats.hf_folder import find_hf_folder_splits, read_hf_folder_split
+from detkit.data.formats.hf_saved import read_hf_saved_split
 from detkit.data.formats.joined import category_numbers
+from detkit.data.formats.labelme import read_labelme_split
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.merging import merged, numbered_classes, under_classes
+from detkit.data.formats.open_images import read_open_images_split
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.formats.voc import read_voc_splits
 from detkit.data.formats.yolo import read_yolo_split
@@ -49,6 +54,16 @@ class SplitReader:
                 return [read_coco_split(root, split, self._need_images) for split in splits]
             case "yolo":
                 return [read_yolo_split(root, split) for split in splits]
+            case "labelme":
+                return [read_labelme_split(root, split) for split in splits]
+            case "cvat":
+                return [read_cvat_split(root, split) for split in splits]
+            case "openimages":
+                return [read_open_images_split(root, split) for split in splits]
+            case "huggingface":
+                is_folder = find_hf_folder_splits(root)
+                read = read_hf_folder_split if is_folder else read_hf_saved_split
+                return [read(root, split) for split in splits]
 
     def _under_equal_classes(self, splits: Sequence[ReadSplit]) -> tuple[ReadSplit, ...]:
         """The classes of all, by the numbers or in the order that files state, else by name."""

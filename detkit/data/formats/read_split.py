@@ -3,6 +3,7 @@
 Every form reads its files into this. Opening a data set raises the first error in it, checking lists them all.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from detkit.data.io.images import ImageError, read_header
 from detkit.structures import Size
 
 UNKNOWN_SIZE: Size = (0, 0)
+_ROUNDING = 0.011  # px: left and width with two decimals, or in float32, may pass the border by that
 NO_AREA = "boxes have no area and are left out"
 
 
@@ -67,6 +69,7 @@ class ObjectList:
     difficult: list[bool] = field(default_factory=list)
     truncated: list[bool] = field(default_factory=list)
     crowd: list[bool] = field(default_factory=list)
+    areas: list[float] = field(default_factory=list)  # px, of the outline; NaN: that of the box
     places: list[str] = field(default_factory=list)  # how faults name each
     stated: list[Corners] = field(default_factory=list)  # of all objects, right or wrong
 
@@ -78,9 +81,10 @@ class ObjectList:
         difficult: bool = False,
         truncated: bool = False,
         crowd: bool = False,
+        area: float = math.nan,
     ) -> None:
         """Take an object with its box in px, 0-based, x1 <= x2: clipped to its image; a fault takes its place if it
-        has a name that no class may have, lies outside of the image, or has no area."""
+        has a name that no class may have, lies outside of the image, or has no area. `area` is that of its outline."""
         self.stated.append(corners)
         fault = fault_of_name(name)
         if fault is not None:
@@ -92,6 +96,7 @@ class ObjectList:
             self.difficult.append(difficult)
             self.truncated.append(truncated)
             self.crowd.append(crowd)
+            self.areas.append(area)
             self.places.append(place)
 
     def error(self, place: str, what: str, message: str) -> None:
@@ -103,7 +108,7 @@ class ObjectList:
     def _inside(self, place: str, corners: Corners) -> Corners | None:
         x1, y1, x2, y2 = corners
         shown = ", ".join(f"{value:g}" for value in corners)
-        if not np.isfinite(corners).all() or x1 > x2 or y1 > y2:
+        if not all(map(math.isfinite, corners)) or x1 > x2 or y1 > y2:
             self.error(place, self.box_field, f"({shown}) is no box: expected x1 <= x2 and y1 <= y2 in px; mend it")
             return None
         if not _has_area(corners):
@@ -118,7 +123,7 @@ class ObjectList:
                 place, self.box_field, f"({shown}) lies outside the image of {width} x {height}; mend or remove it"
             )
             return None
-        if inside != corners:
+        if max(abs(value - kept) for value, kept in zip(corners, inside, strict=True)) > _ROUNDING:
             self.warn(place, f"({shown}) reaches beyond the image of {width} x {height} and is clipped", CLIPPED)
         return inside
 
@@ -130,11 +135,13 @@ class ObjectList:
             np.array(self.difficult, dtype=np.bool_) | np.array(self.crowd, dtype=np.bool_),
             np.array(self.truncated, dtype=np.bool_),
         )
-        return replace(found, crowd=np.array(self.crowd, dtype=np.bool_))
+        areas = np.array(self.areas, dtype=np.float64)
+        areas = np.where(np.isnan(areas), found.area, areas)
+        return replace(found, area=areas, crowd=np.array(self.crowd, dtype=np.bool_))
 
 
 def _has_area(corners: Corners) -> bool:
-    x1, y1, x2, y2 = np.array(corners, dtype=np.float32)  # as stored: rounding may leave no area
+    x1, y1, x2, y2 = map(np.float32, corners)  # as stored: rounding may leave no area
     return bool(x1 < x2 and y1 < y2)
 
 

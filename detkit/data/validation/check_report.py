@@ -11,7 +11,6 @@ from detkit.data.formats.forms import Form
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.validation.compare_splits import NearDuplicate, class_counts
 
-_IGNORED = {"voc": "difficult", "coco": "crowds", "yolo": ""}  # what objects marked `ignore` are in each form
 SHOWN_CLASSES = 100  # more make no table to be read
 
 
@@ -21,8 +20,8 @@ class CheckReport:
     faults: tuple[Fault, ...]  # errors first
     splits: dict[str, ReadSplit]
     near_duplicates: tuple[NearDuplicate, ...]  # each also among the faults
-    unreadable: tuple[Fault, ...] = ()  # images, each also among the faults
-    can_train: bool = True  # whether what training does with these splits would begin
+    unreadable: tuple[Fault, ...]  # images, each also among the faults
+    can_train: bool  # whether training on these splits would begin
 
     def count(self, severity: Severity) -> int:
         return sum(fault.severity is severity for fault in self.faults)
@@ -38,10 +37,11 @@ class CheckReport:
         yield self.verdict()
 
     def split_lines(self) -> Iterator[str]:
-        word = _IGNORED[self.form.kind]
         for name, split in self.splits.items():
             objects = split.truth.objects
-            ignored = f" ({int(objects.ignore.sum()):,} {word})" if word else ""
+            marks = (("difficult", objects.ignore & ~objects.crowd), ("crowds", objects.crowd))
+            counts = [f"{int(marked.sum()):,} {word}" for word, marked in marks if marked.any()]
+            ignored = f" ({', '.join(counts)})" if counts else ""
             yield (
                 f"{name}: {len(split.truth):,} images{_describe_sizes(split)} "
                 f"({int((split.truth.counts == 0).sum()):,} without objects), {len(objects):,} objects{ignored}"
