@@ -75,9 +75,10 @@ class Run:
     ) -> Metrics:
         """Detect in the images of a split, score what is found, and write a report.html.
 
-        `metrics`: one or more of "voc07", "voc10" and "coco", of which the first leads; none: the usual one of the
-        data set. `data`: another data set's folder, of `form`. `split`: None is the one for testing. `out`: folder of
-        the report and the result files, eval/<split> in the run's by default. `device`: as for `predictor`.
+        `metrics`: one or more of "voc07", "voc10", "coco" and "lvis" (which "coco" means of a federated data set), of
+        which the first leads; none: the usual one of the data set. `data`: another data set's folder, of `form`.
+        `split`: None is the one for testing. `out`: folder of the report and the result files, eval/<split> in the
+        run's by default. `device`: as for `predictor`.
         Raises ValueError where any of these does not fit.
         """
         asked = [metrics] if isinstance(metrics, str) else list(metrics)

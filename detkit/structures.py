@@ -27,15 +27,19 @@ class Target:
     """The annotated objects of one image.
 
     `ignore` marks objects that are neither asked for nor held against a detector (VOC "difficult", COCO "iscrowd").
+    `unknown`, of federated data sets such as LVIS alone, marks classes that were not looked for in the image, or not
+    in all of it: a region without an object may well be one of these.
     """
 
     boxes: Tensor  # (M, 4) float32
     labels: Tensor  # (M,) int64
     ignore: Tensor  # (M,) bool
+    unknown: Tensor | None = None  # (C,) bool; None: all classes were looked for
 
     def to(self, device: torch.device) -> Target:
         boxes, labels, ignore = (t.to(device, non_blocking=True) for t in (self.boxes, self.labels, self.ignore))
-        return Target(boxes, labels, ignore)
+        unknown = None if self.unknown is None else self.unknown.to(device, non_blocking=True)
+        return Target(boxes, labels, ignore, unknown)
 
     @staticmethod
     def empty() -> Target:

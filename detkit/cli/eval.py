@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from detkit.commands.eval import Scored
     from detkit.evaluation.assessment import MetricName
 
-METRICS: "tuple[MetricName, ...]" = ("voc07", "voc10", "coco")
+METRICS: "tuple[MetricName, ...]" = ("voc07", "voc10", "coco", "lvis")
 EXAMPLE = """examples:
   detkit eval                                # the newest run, on its test split, by its usual metric
   detkit eval runs/faster_rcnn_r101 --voc10 --split VOC2012/val
@@ -30,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     metrics.add_argument("--voc07", action="store_true", help="11-point AP at IoU 0.5, as VOC2007")
     metrics.add_argument("--voc10", action="store_true", help="area AP at IoU 0.5, since VOC2010")
     metrics.add_argument("--coco", action="store_true", help="the 12 numbers of COCO, AP is the mean of IoU .5 to .95")
+    metrics.add_argument("--lvis", action="store_true", help="the same by LVIS's rules: --coco of a federated data set")
     parser.add_argument("--data", type=Path, help="the folder of a data set (default: the run's data)")
     parser.add_argument("--form", choices=FORMS, help="of --data (default: found out)")
     parser.add_argument("--split", help="split to score (default: the one for testing)")
@@ -126,8 +127,9 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         low, high = scores["interval"] or (None, None)
         sure = f" (95%: {as_text(low)} to {as_text(high)})" if low is not None else ""
         print(f"mAP ({name}) {as_text(scores['map'])}{sure} on {metrics['images']} images")
-    if "coco" in metrics:
-        print("coco: " + ", ".join(f"{name} {as_text(value)}" for name, value in metrics["coco"].items()))
+    for rules in ("coco", "lvis"):
+        if rules in metrics:
+            print(f"{rules}: " + ", ".join(f"{name} {as_text(value)}" for name, value in metrics[rules].items()))
     if metrics.get("fps"):
         print(f"{metrics['fps']:.2f} images per second ({metrics['device']})")
 

@@ -234,7 +234,7 @@ def _write_objects(
         case "voc":
             write_voc_split(root, split, truth.classes, images)
         case "coco":
-            write_coco_split(root, split, truth.classes, truth.category_numbers, images)
+            write_coco_split(root, split, truth.classes, truth.category_numbers, images, truth.federated)
         case "yolo":
             write_yolo_split(root, split, images)
 

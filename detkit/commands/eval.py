@@ -18,7 +18,7 @@ from detkit.data.formats.forms import Form, find_form, roles
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import open_form
 from detkit.engine.logs import read_log
-from detkit.evaluation.assessment import Assessment, Found, MetricName, assess
+from detkit.evaluation.assessment import Assessment, Found, MetricName, assess, fitting
 from detkit.evaluation.coco_files import ResultRows, read_rows, write_results
 from detkit.evaluation.voc_files import read_detections, write_detections
 from detkit.reports.run_report import write_report
@@ -76,7 +76,7 @@ def score_run(
     run = path if path.is_dir() else path.parent
     predictor = load(path, device, svd=svd, test_time=test_time, ensemble=ensemble)
     dataset = open_dataset(predictor.config, data, split, predictor.classes, form)
-    metrics = metrics or usual_metrics(predictor.config.data, data, form)
+    metrics = fitting(metrics or usual_metrics(predictor.config.data, data, form), dataset.ground_truth())
     name = file_name(split or "test")
     if data is not None and data.resolve() != Path(predictor.config.data.root).resolve():
         name = f"{data.resolve().name}_{name}"
@@ -110,7 +110,7 @@ def score_files(
     any of these does not fit.
     """
     dataset, told, has_images = open_annotations(data, split, form)
-    metrics = metrics or usual_metrics(None, data, form)
+    metrics = fitting(metrics or usual_metrics(None, data, form), dataset.ground_truth())
     name = file_name(told)
     found: Found
     if files.suffix == ".json":
@@ -221,7 +221,7 @@ def score(
         "date": time.strftime("%Y-%m-%d"),
     }
     if assessment.coco is not None:
-        content["coco"] = assessment.coco.summary
+        content[assessment.coco_name] = assessment.coco.summary
         write_results(folder / "results.json", assessment.found, assessment.truth)
     if assessment.voc:
         table = assessment.found.corners() if isinstance(assessment.found, ResultRows) else assessment.found

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from detkit.data.federated import Federated
 from detkit.structures import Size
 
 Ints = NDArray[np.int64]
@@ -92,6 +93,7 @@ class GroundTruth:
     counts: Ints  # (N,) objects of each image
     category_numbers: tuple[int, ...]  # of each class
     image_numbers: tuple[int, ...]  # of each image, unique
+    federated: Federated | None = None  # None: all classes were looked for in every image
 
     def __len__(self) -> int:
         return len(self.image_ids)

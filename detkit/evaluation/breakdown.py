@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detkit.data.ground_truth import Bools, Floats, GroundTruth
+from detkit.evaluation.asked_detections import is_excused
 from detkit.evaluation.pairs import Pairs, among_first, best_detections, coco_ap, match, overlapping
 from detkit.evaluation.recall import LARGE, SMALL
 from detkit.evaluation.rows import Rows
@@ -124,6 +125,7 @@ def _score(table: _Table, name: str, ranges: Sequence[str], in_bin: Bools, count
     ignore = objects.ignore | ~in_bin
     taken = match(table.pairs, len(found), ignore, objects.crowd)
     is_tp = (taken >= 0) & ~np.append(ignore, False)[taken]
+    counts_if_false = counts_if_false & ~is_excused(found.image_index, found.labels, table.truth)
     is_judged = is_tp | ((taken < 0) & counts_if_false)
     num_objects = np.bincount(objects.labels[~ignore], minlength=len(ranges)).tolist()
     bins = []

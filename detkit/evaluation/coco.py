@@ -1,4 +1,4 @@
-"""COCO's average precision and recall, by either of two published implementations.
+"""COCO's average precision and recall, by either of two published implementations; LVIS's (lvis.py) where it is due.
 
 Notation: T IoU thresholds (coco_matching.IOUS), R recalls (coco_matching.RECALLS), C classes.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from detkit.data.ground_truth import Floats, GroundTruth
 from detkit.evaluation.coco_files import ResultRows
+from detkit.evaluation.lvis import score_lvis
 from detkit.evaluation.rows import Rows
 from detkit.structures import Detections
 
@@ -25,7 +26,7 @@ OUTSIDE_ALL_SIZES = -1.0  # px of area: below every range of sizes, the one of a
 class CocoResult:
     """The score of a data set. Numbers are None where the official code prints -1: without an object to find."""
 
-    summary: dict[str, float | None]  # AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl
+    summary: dict[str, float | None]  # AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; of LVIS as score_lvis
     ap: dict[str, float | None]  # of each class, mean over the IoU thresholds
     ap50: dict[str, float | None]
     ap75: dict[str, float | None]
@@ -40,25 +41,32 @@ def evaluate_coco(
 
     What lies in a crowd is not held against the detector, nor is one detection of each other object marked `ignore`.
     Both engines give the same numbers. Equal scores: images in the order of their numbers, and the detections of an
-    image in theirs. Raises ValueError for an unknown engine, and as ResultRows.of does.
+    image in theirs. A federated truth is scored by LVIS's rules, without either engine: COCO's would take all that it
+    says nothing of for absent. Raises ValueError for an unknown engine, and as ResultRows.of does.
     """
     if engine not in ("fast", "reference"):
         raise ValueError(f"engine {engine!r}: expected 'fast' (faster-coco-eval) or 'reference' (pycocotools)")
     rows = ResultRows.of(detections, truth)
-    order = np.argsort(truth.category_numbers)  # the official order of the classes
-    precision, recall = _run(engine, _annotations(truth), _results(rows, truth))
-    in_our_order = np.empty_like(precision)
-    in_our_order[:, :, order] = precision
-    whole = np.where(in_our_order[..., 0, -1] < 0, np.nan, in_our_order[..., 0, -1])  # all areas, 100 detections
+    whole, summary = _score_coco(rows, truth, engine) if truth.federated is None else score_lvis(rows, truth)
     counted = np.bincount(truth.objects.labels[~truth.objects.ignore], minlength=len(truth.classes))
     return CocoResult(
-        _summary(precision, recall),
+        summary,
         _by_class(truth, whole),
         _by_class(truth, whole[:1]),
         _by_class(truth, whole[5:6]),
         whole,
         dict(zip(truth.classes, counted.tolist(), strict=True)),
     )
+
+
+def _score_coco(rows: ResultRows, truth: GroundTruth, engine: Engine) -> tuple[Floats, dict[str, float | None]]:
+    """CocoResult's precision and summary."""
+    order = np.argsort(truth.category_numbers)  # the official order of the classes
+    precision, recall = _run(engine, _annotations(truth), _results(rows, truth))
+    in_our_order = np.empty_like(precision)
+    in_our_order[:, :, order] = precision
+    whole = np.where(in_our_order[..., 0, -1] < 0, np.nan, in_our_order[..., 0, -1])  # all areas, 100 detections
+    return whole, _summary(precision, recall)
 
 
 def _run(engine: Engine, annotations: dict[str, Any], results: dict[str, Any]) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detkit.data.ground_truth import Floats, GroundTruth, Ints
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
 from detkit.evaluation.rows import Rows, gather_detections, ranks_by_score
 from detkit.runtime.whole_file import written_whole
 from detkit.structures import Detections
@@ -34,6 +34,11 @@ class ResultRows:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, rows: Bools) -> "ResultRows":
+        return ResultRows(
+            self.image_index[rows], self.rank[rows], self.labels[rows], self.xywh[rows], self.scores[rows]
+        )
 
     @staticmethod
     def of(detections: "Mapping[str, Detections] | Rows | ResultRows", truth: GroundTruth) -> "ResultRows":

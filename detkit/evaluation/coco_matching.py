@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
+from detkit.evaluation.asked_detections import MAX_DETECTIONS as LVIS_DETECTIONS
+from detkit.evaluation.asked_detections import is_asked, is_excused
 from detkit.evaluation.coco_files import ResultRows
 from detkit.evaluation.rows import Rows
 from detkit.evaluation.voc import Outcome
@@ -38,7 +40,7 @@ class Matches:
     rank: Ints  # (K,) row in that image's detections
     scores: Floats  # (K,)
     object_index: Ints  # (T, K) row of truth.objects that is found; -1: none
-    ignored: Bools  # (T, K) neither hit nor miss: found an ignored object, or found none and is of another size
+    ignored: Bools  # (T, K) neither hit nor miss: found an ignored object; or none, and is excused or of another size
     num_objects: Ints  # (C, N) to be found, of each class in each image
 
     @property
@@ -65,9 +67,13 @@ def match_coco(
     equals, with IoU >= threshold, and one that is ignored only if no other will do. Ignored are those marked as such
     and those with an area outside `areas` (px, of the outline), with the detections of such boxes that find nothing.
     Any number of detections may choose a crowd, and the overlap is measured against the detection's area alone; any
-    other ignored object, such as VOC's difficult, is chosen once, by IoU. Raises ValueError as ResultRows.of does.
+    other ignored object, such as VOC's difficult, is chosen once, by IoU. Where the truth is federated,
+    asked_detections.py says which detections count, in place of `max_detections`. Raises ValueError as ResultRows.of
+    does.
     """
     rows, objects = ResultRows.of(detections, truth), truth.objects
+    if truth.federated is not None:
+        rows, max_detections = rows[is_asked(rows.image_index, rows.labels, rows.scores, truth)], LVIS_DETECTIONS
     # Groups are in the order of the images' numbers: the official code goes through them in that order.
     position = np.argsort(np.argsort(np.array(truth.image_numbers, dtype=np.int64)))
     row_group = position[rows.image_index] * len(truth.classes) + rows.labels
@@ -90,7 +96,8 @@ def match_coco(
     chosen = best[order]
     object_index = np.append(by_group, -1)[found[:, order]]  # row -1, no object, reads the -1 behind the last
     area = rows.xywh[chosen, 2:].prod(axis=1)
-    lost = (object_index < 0) & ((area < areas[0]) | (area > areas[1]))
+    is_excused_here = is_excused(rows.image_index[chosen], rows.labels[chosen], truth)
+    lost = (object_index < 0) & ((area < areas[0]) | (area > areas[1]) | is_excused_here)
     return Matches(
         rows.labels[chosen],
         rows.image_index[chosen],

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
+from detkit.evaluation.asked_detections import is_excused
 from detkit.evaluation.pairs import Pairs, coco_ap, match, overlapping
 from detkit.evaluation.rows import Rows
 
@@ -18,7 +19,7 @@ class ErrorKind(IntEnum):
     """What a detection is (HIT to BKG), why an object was not found (MISS, LOC, CLS), or what is mended."""
 
     TP = 0
-    IGNORED = 1  # found a difficult object, or lies in a crowd: neither right nor wrong
+    IGNORED = 1  # found a difficult object, lies in a crowd, or found none and is excused: neither right nor wrong
     CLS = 2  # fits an object of another class
     LOC = 3  # near an object of its class
     BOTH = 4  # near an object of another class
@@ -50,7 +51,7 @@ class Case:
     truth: GroundTruth
     found: Rows  # K
     kind: npt.NDArray[np.int8]  # (K,)
-    object: Ints  # (K,) row of truth.objects; -1 for BKG
+    object: Ints  # (K,) row of truth.objects; -1 for BKG, and where none is found and that is excused
     overlap: Floats  # (K,)
 
     def mended(self, kinds: tuple[ErrorKind, ...]) -> OracleCurves:
@@ -135,7 +136,7 @@ def judge(found: Rows, truth: GroundTruth, foreground: float, background: float)
     finds_ignored = np.append(ignore, False)[taken]
     conditions = [
         (taken >= 0) & ~finds_ignored,
-        finds_ignored,
+        finds_ignored | ((taken < 0) & is_excused(found.image_index, found.labels, truth)),
         (own_iou >= background) & (own_iou < foreground),
         other_iou >= foreground,
         fitted_iou >= foreground,  # and not a hit: every object of its class that it fits was taken

@@ -52,7 +52,7 @@ class JudgedDetections:
     label: Ints  # (K,)
     score: Floats  # (K,)
     kind: npt.NDArray[np.int8]  # (K,) values of ErrorKind, HIT to BKG
-    object_row: Ints  # (K,) row in that image's objects of the one that the kind speaks of; -1 for BKG
+    object_row: Ints  # (K,) row in that image's objects of the one that the kind speaks of; -1: none
     iou: Floats  # (K,) with that object; for IGNORED by a crowd the share inside it; for BKG the highest
 
 

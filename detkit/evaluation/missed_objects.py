@@ -88,6 +88,8 @@ class _Flow:
             fits = own_iou > self.min_iou
             if scored in self.hit_by or (fits and self.objects.ignore[own]):
                 continue
+            if self.objects.unknown is not None and self.objects.unknown[self.labels[scored]]:
+                continue  # nobody looked for all of its class in this image
             about: tuple[FalseDetectionKind, int | None, float] = (
                 FalseDetectionKind.BACKGROUND,
                 None,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Ints
+from detkit.evaluation.asked_detections import is_asked
 from detkit.evaluation.rows import Rows, gather_detections, ranks
 from detkit.structures import Detections
 
@@ -44,10 +45,13 @@ def best_detections(detections: Mapping[str, Detections] | Rows, truth: GroundTr
     """All detections, best score first over all images, equal scores as in COCO's own matching: by the number of the
     image, and within an image and class in the order of the detections.
 
-    Classes come before that order, so that files of each class say the same as detections in memory. Raises ValueError
-    for an unknown image id, a value that is not finite and a label that is no class.
+    Classes come before that order, so that files of each class say the same as detections in memory. Where the truth
+    is federated, they are those that it is asked about alone. Raises ValueError for an unknown image id, a value that
+    is not finite and a label that is no class.
     """
     found = gather_detections(detections, truth.image_ids, len(truth.classes))
+    if truth.federated is not None:
+        found = found[is_asked(found.image_index, found.labels, found.scores, truth)]
     numbers = np.array(truth.image_numbers, dtype=np.int64)[found.image_index]
     return found[np.lexsort((found.labels, numbers, -found.scores))]  # stable
 

@@ -80,7 +80,8 @@ def evaluate(
     A detection is a hit if the object of its class that it overlaps best, the first of equals, has IoU > min_iou and
     no better scored detection took it. Equal scores keep the order of the mapping or the table, across all images: a
     table of result files has their order.
-    Raises ValueError for an unknown metric or image id, a value that is not finite and a label that is no class.
+    Raises ValueError for an unknown metric or image id, a value that is not finite and a label that is no class, and
+    for a federated data set.
     """
     found = gather_detections(detections, dataset.image_ids, len(dataset.classes))
     return evaluate_rows(found, _gather_objects(dataset), dataset.classes, metric, min_iou)
@@ -124,6 +125,8 @@ def average_precision(precision: Floats, recall: Floats, metric: Metric) -> floa
 
 def _gather_objects(dataset: DetectionDataset) -> Rows:
     targets = [dataset.target(index) for index in range(len(dataset))]
+    if any(target.unknown is not None for target in targets):
+        raise ValueError("VOC's metrics take what was not looked for in an image for absent; score by LVIS's: --coco")
     counts = np.array([len(target.labels) for target in targets], dtype=np.int64)
     return Rows(
         np.repeat(np.arange(len(targets)), counts),

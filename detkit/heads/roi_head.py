@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detkit.ops import boxes as box_ops
-from detkit.ops.losses import smooth_l1_sum
+from detkit.ops.losses import smooth_l1_sum, without_unknown
 from detkit.ops.matching import match, sample
 from detkit.ops.pooling import RegionPool, as_regions
 from detkit.structures import Batch, Features, Losses, Target
@@ -86,7 +86,10 @@ class RoIHead(nn.Module):
         nn.init.zeros_(self.regressor.bias)
 
     def loss(self, features: Features, proposals: list[Tensor], batch: Batch) -> Losses:
-        """Softmax loss over the sampled regions and smooth L1 over the foreground ones, both per sampled region."""
+        """Softmax loss over the sampled regions and smooth L1 over the foreground ones, both per sampled region.
+
+        Background regions of federated data sets learn nothing about classes that are unknown in their image.
+        """
         assert batch.targets is not None
         sampled = [
             self._sample(boxes, target, size)
@@ -98,9 +101,10 @@ class RoIHead(nn.Module):
         foreground = (labels < self.num_classes).nonzero().flatten()
         column = torch.zeros_like(labels) if self.class_agnostic else labels
         predicted = offsets[foreground, column[foreground]]
+        unknown, counts = [target.unknown for target in batch.targets], [len(d[1]) for d in sampled]
         box = smooth_l1_sum(predicted, box_targets[foreground], self.settings.smooth_l1_beta)
         return {
-            "head_class": F.cross_entropy(logits, labels),
+            "head_class": F.cross_entropy(without_unknown(logits, labels, unknown, counts), labels),
             "head_box": (box + offsets.sum() * 0) / len(labels) * self.settings.box_weight,
         }
 

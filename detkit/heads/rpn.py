@@ -123,6 +123,10 @@ class RPN(nn.Module):
 
         The published code divides both by the 256 anchors of an image; the paper's lambda = 10 with N_reg the number
         of positions comes to nearly the same weight.
+
+        Objectness is of no class: in federated data sets too, an anchor without a marked object counts as background,
+        whatever was looked for in its image. Few classes are marked in each, so most of what an RPN could find is
+        not; there is no telling where it is.
         """
         assert batch.targets is not None
         objectness, box, count = logits.sum() * 0, offsets.sum() * 0, 0

@@ -21,9 +21,10 @@ class MetricScores(BaseModel, frozen=True):
 class Metrics(MetricScores, frozen=True):
     """Scores on a split: those of the leading metric here, those of all in `metrics`."""
 
-    metric: str  # the one that leads: voc07, voc10, coco
+    metric: str  # the one that leads: voc07, voc10, coco, lvis
     metrics: dict[str, MetricScores] = {}  # of files of earlier versions: none
     coco: dict[str, float | None] = {}  # the 12 numbers, if COCO's metric was asked for
+    lvis: dict[str, float | None] = {}  # the 13 numbers, if that was and the data set is federated
     errors: dict[str, float | None] = {}  # AP that is lost to each kind of error
     images: int
     split: str

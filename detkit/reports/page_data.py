@@ -97,10 +97,10 @@ def headline(assessment: Assessment) -> list[Score]:
         (VOC_NAMES[metric], result.mean_ap, metric) for metric, result in assessment.voc.items()
     ]
     if assessment.coco is not None:
-        summary = assessment.coco.summary
+        summary, rules = assessment.coco.summary, assessment.coco_name
         scores += [
-            ("COCO AP, mean over IoU 0.50 to 0.95", summary["AP"], "coco"),
-            ("COCO AP50, at IoU 0.50", summary["AP50"], "coco50"),
+            (f"{rules.upper()} AP, mean over IoU 0.50 to 0.95", summary["AP"], rules),
+            (f"{rules.upper()} AP50, at IoU 0.50", summary["AP50"], f"{rules}50"),
         ]
     unknown = Interval(None, None, None)
     intervals = [assessment.intervals.get(key, unknown) for _, _, key in scores]

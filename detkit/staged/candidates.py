@@ -31,7 +31,8 @@ class Candidates:
 
 def candidates(proposals: Tensor, target: Target, num_classes: int, rule: CandidateRule) -> Candidates:
     """Proposals (N, 4) and objects, in the same pixels. Objects marked ignore (VOC difficult) teach nothing, and no box
-    over them is a negative of their class."""
+    over them is a negative of their class. No box of the image is a negative of a class that is unknown in it: in a
+    federated data set, nobody looked whether it shows one."""
     wanted = ~target.ignore
     objects, labels = target.boxes[wanted], target.labels[wanted]
     boxes = torch.cat([objects, proposals])
@@ -64,6 +65,8 @@ def _negatives(boxes: Tensor, num_objects: int, target: Target, num_classes: int
     for label in set(target.labels.tolist()):
         clear = overlaps[:, target.labels == label].max(dim=1).values < rule.negative_iou
         negative_for[:, label] = _distinct(clear, boxes, num_objects, rule)
+    if target.unknown is not None:
+        negative_for[:, target.unknown] = False
     return negative_for
 
 

@@ -43,7 +43,7 @@ class Examples:
 
     features: Tensor  # (N, D) float, not scaled
     positive_of: Tensor  # (N,) int64: the class of a ground-truth box, -1 for other rows
-    negative_for: Tensor  # (N, C) bool: the row overlaps no object of that class (R-CNN: IoU < 0.3)
+    negative_for: Tensor  # (N, C) bool: the row overlaps no object of that class (R-CNN: IoU < 0.3), which is known
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _Cache:
         if not self._negatives:
             raise ValueError(
                 f"class {self.label}: {len(self._positives)} positives and no negative in any image; "
-                "check that there are proposals away from its objects"
+                "check that there are proposals away from its objects, in images where all of its objects are marked"
             )
         negatives = torch.cat(self._negatives)
         weights, bias = _fit(self._positives, negatives, self._rule)

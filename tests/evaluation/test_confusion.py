@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detkit.data.federated import Federated
 from detkit.data.ground_truth import GroundTruth, Objects, numbered
 from detkit.evaluation.confusion import confusion
 from detkit.structures import Detections
@@ -120,3 +121,16 @@ def test_rows_count_objects_and_columns_detections(
         assert counts[label].sum() == sum(one == label for _, one, _ in objects)
         assert counts[:, label].sum() == sum(one == label and score >= 0.5 for _, score, one in rows)
     assert counts[BACKGROUND, MISSED] == 0
+
+
+def test_a_federated_image_is_asked_about_its_classes_alone() -> None:
+    """One image was looked through for cats, not all of which are marked, one for dogs, of which it has none."""
+    detections = {
+        "image0": found((A, 0.9, DOG), (B, 0.8, CAT), (A, 0.7, CAT)),
+        "image1": found((A, 0.9, DOG), (A, 0.9, CAT)),
+    }
+    truth = truth_of([(A, CAT, False)], [])
+    images, labels, first = np.array([0, 1]), np.array([CAT, DOG]), np.zeros(1, dtype=np.int64)
+    federated = Federated.of_pairs(2, ("", ""), (images, labels), (first, np.array([CAT])))
+    cells = confusion(detections, replace(truth, federated=federated)).counts
+    assert cells.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0]]

@@ -1,5 +1,7 @@
 """Each step at which an object can be lost, in an image drawn up by hand for it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -247,3 +249,11 @@ def _random_regions(boxes: Tensor, generator: torch.Generator) -> Regions:
     proposals = boxes[torch.randint(0, 8, (10,), generator=generator)] + torch.randn(10, 4, generator=generator) * 3
     refined = proposals[:, None] + torch.randn(10, 2, 4, generator=generator) * 3
     return Regions(proposals, torch.rand(10, 2, generator=generator), None, refined, refined)
+
+
+def test_a_false_detection_of_a_class_that_is_unknown_in_the_image_is_none() -> None:
+    there = replace(target((A, 0)), unknown=torch.tensor([False, True]))
+    rows = [(A, (0.9, 0.0), A), (FAR, (0.0, 0.8), FAR), (FAR, (0.7, 0.0), FAR)]
+    explanation = explain(there, regions(*rows), RULE)
+    assert only(explanation).step is Step.FOUND
+    assert [false.label for false in explanation.false_detections] == [0]

@@ -327,3 +327,22 @@ def test_select_is_nms_class_by_class() -> None:
         torch.testing.assert_close(found_boxes[here], mine[kept])
         torch.testing.assert_close(found_scores[here], its_scores[kept])
         assert 3 < len(kept) < len(mine)
+
+
+def test_background_of_a_federated_image_teaches_nothing_of_its_unknown_classes() -> None:
+    """Two images without objects, one of which was looked through for class 1 alone: its softmax has two columns."""
+    model = silent(head(3))
+    nothing = target()
+    looked_for_one = replace(nothing, unknown=torch.tensor([True, False, True]))
+    losses = loss(model, [[OBJECT], [OBJECT]], [looked_for_one, nothing])
+    assert losses["head_class"].item() == pytest.approx((math.log(2) + math.log(4)) / 2)
+    losses["head_class"].backward()
+    assert model.classifier.bias.grad is not None
+    of_one, of_both = torch.tensor([0, 0.5, 0, -0.5]), torch.tensor([0.25, 0.25, 0.25, -0.75])
+    torch.testing.assert_close(model.classifier.bias.grad, (of_one + of_both) / 2)
+
+
+def test_a_region_with_an_object_of_a_federated_image_learns_against_all_classes() -> None:
+    model = silent(head(3, training=replace(TRAINING, background_iou=(0.9, 1.0))))
+    image = replace(target((OBJECT, 1)), unknown=torch.tensor([True, False, True]))
+    assert loss(model, [[]], [image])["head_class"].item() == pytest.approx(math.log(4))

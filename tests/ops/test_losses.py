@@ -1,12 +1,13 @@
-"""Smooth L1: by hand, and from its equation."""
+"""Smooth L1: by hand, and from its equation. Unknown classes: their gradients against those of a plain softmax."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.ops.losses import smooth_l1_sum
+from detkit.ops.losses import smooth_l1_sum, without_unknown
 
 number = st.floats(-10, 10, width=32)
 
@@ -47,3 +48,45 @@ def test_is_its_equation_and_sums(pairs: list[tuple[float, float]], beta: float)
     assert offsets.grad is not None and bool((offsets.grad.abs() <= 1 + 1e-6).all())
     twice = smooth_l1_sum(offsets.repeat(2, 1), goals.repeat(2, 1), beta)
     torch.testing.assert_close(twice, 2 * loss)
+
+
+@st.composite
+def federated_batches(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor | None], list[int]]:
+    """Logits (R, C + 1) and labels (R,) of several images, and what is unknown in each."""
+    num_classes, counts = draw(st.integers(1, 5)), draw(st.lists(st.integers(0, 6), min_size=1, max_size=4))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    logits = torch.randn(sum(counts), num_classes + 1, generator=generator) * 3
+    labels = torch.randint(num_classes + 1, (sum(counts),), generator=generator)
+    labels[torch.rand(len(labels), generator=generator) < 0.5] = num_classes
+    masks = [torch.rand(num_classes, generator=generator) < 0.5 for _ in counts]
+    return logits, labels, [mask if draw(st.booleans()) else None for mask in masks], counts
+
+
+@given(federated_batches())
+@settings(deadline=None)
+def test_a_background_region_teaches_nothing_of_classes_that_are_unknown_in_its_image(
+    batch: tuple[torch.Tensor, torch.Tensor, list[torch.Tensor | None], list[int]],
+) -> None:
+    logits, labels, unknown, counts = batch
+    logits.requires_grad_()
+    background = logits.shape[1] - 1
+    loss = F.cross_entropy(without_unknown(logits, labels, unknown, counts), labels, reduction="sum")
+    [gradient] = torch.autograd.grad(loss, logits)
+    image = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    for row, label in enumerate(labels.tolist()):
+        mask = unknown[int(image[row])]
+        one = logits[row : row + 1]
+        if mask is None or label != background or not mask.any():
+            [ordinary] = torch.autograd.grad(F.cross_entropy(one, labels[row : row + 1]), one)
+            torch.testing.assert_close(gradient[row], ordinary[0])
+        else:
+            kept = torch.cat([~mask, torch.tensor([True])])
+            assert (gradient[row, ~kept] == 0).all()  # exactly
+            rest = one[:, kept].detach().requires_grad_()  # as if these classes were not there
+            [of_rest] = torch.autograd.grad(F.cross_entropy(rest, torch.tensor([int(kept.sum()) - 1])), rest)
+            torch.testing.assert_close(gradient[row, kept], of_rest[0])
+
+
+def test_where_all_classes_are_known_the_logits_are_the_very_same() -> None:
+    logits = torch.randn(3, 3)
+    assert without_unknown(logits, torch.tensor([0, 2, 1]), [None, None], [1, 2]) is logits

@@ -1,6 +1,7 @@
 """What boxes are good for: by hand at the limits, and against a plain loop over boxes, classes and objects."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,3 +104,14 @@ def plain_offsets(box: list[float], goal: list[float]) -> list[float]:
     w, h, goal_w, goal_h = box[2] - box[0], box[3] - box[1], goal[2] - goal[0], goal[3] - goal[1]
     x, y = (goal[0] + goal[2] - box[0] - box[2]) / 2, (goal[1] + goal[3] - box[1] - box[3]) / 2
     return [x / w, y / h, math.log(goal_w / w), math.log(goal_h / h)]
+
+
+def test_no_box_is_a_negative_of_a_class_that_is_unknown_in_its_image() -> None:
+    proposals = torch.tensor([[50.0, 50, 60, 60], [0, 0, 10, 9]])
+    image = target(((0, 0, 10, 10), 1, False))
+    known = candidates(proposals, image, 3, RCNN)
+    found = candidates(proposals, replace(image, unknown=torch.tensor([True, False, False])), 3, RCNN)
+    assert known.negative_for[:, 0].tolist() == [True, True, True]
+    assert found.negative_for[:, 0].tolist() == [False, False, False]
+    assert found.negative_for[:, 1:].tolist() == known.negative_for[:, 1:].tolist()
+    assert found.positive_of.tolist() == known.positive_of.tolist()

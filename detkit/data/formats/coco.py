@@ -13,6 +13,7 @@ from reprlib import repr as short_repr  # at most 30 characters, control codes e
 import numpy as np
 
 from detkit.data.faults import CLIPPED, DatasetMissing, Fault, Severity
+from detkit.data.formats.coco_federated import federated_note
 from detkit.data.formats.coco_file import CocoFile, CocoImage, is_coco_file, read_coco_file
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
 from detkit.data.formats.split_names import role_of
@@ -25,6 +26,7 @@ ALONE = "_annotations.coco.json"  # the file of a split beside its images, as Ro
 _FILES = ("annotations/instances_{}.json", "annotations/{}.json", f"{{}}/{ALONE}", "{}.json")
 _IMAGES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # COCO's files without objects
+_LVIS = "lvis_v1_"  # LVIS's own files: lvis_v1_train.json, lvis_v1_image_info_test_dev.json
 _MOST_FILES = 20  # JSON files in a folder that may be annotations of whole splits
 _MOST_FOLDERS = 20  # that a name may have too many
 _ROUNDING = 0.011  # px: COCO states left and width with two decimals, whose sum may pass the border by that
@@ -45,7 +47,7 @@ def _find_files(root: Path) -> dict[str, Path]:
     """The annotation file of each split. Where two would have one name, the second goes by its path."""
     files: dict[str, Path] = {}
     for path in _candidates(root):
-        if _is_official(path) or (not path.name.startswith(_OTHER_TASKS) and is_coco_file(path)):
+        if _is_official(path) or (not _is_of_other_task(path) and is_coco_file(path)):
             name = _name(root, path)
             files[path.relative_to(root).as_posix() if name in files else name] = path
     return files
@@ -69,6 +71,10 @@ def _is_official(path: Path) -> bool:
     return path.name == ALONE or (path.parent.name == "annotations" and path.name.startswith("instances_"))
 
 
+def _is_of_other_task(path: Path) -> bool:
+    return path.name.removeprefix(_LVIS).startswith(_OTHER_TASKS)
+
+
 def _name(root: Path, file: Path) -> str:
     if file.parent in (root, root / "annotations") or file.parent.name == "annotations":
         return file.stem.removeprefix("instances_")
@@ -79,7 +85,7 @@ def coco_layout_faults(root: Path) -> Iterator[Fault]:
     """Warnings of files that are named as those of splits and are not read."""
     used = set(_find_files(root).values())
     for path in _candidates(root):
-        if path not in used and role_of(path.stem) and not path.name.startswith(_OTHER_TASKS):
+        if path not in used and role_of(path.stem) and not _is_of_other_task(path):
             message = "has no lists of images, annotations with boxes and categories, so it is not read; mend it"
             yield Fault(path, message, Severity.WARNING, summary=NOT_READ)
 
@@ -185,7 +191,10 @@ def read_coco_split(root: Path, split: str, need_images: bool = True) -> ReadSpl
         file.counts,
         tuple(category.number for category in file.categories),
         tuple(image.number for image in file.images),
+        file.federated,
     )
+    if file.federated is not None:
+        faults.append(federated_note(path, file.federated))
     wrong_units = units_fault(path, "bbox", _stated(truth), are_sizes=True)
     faults += _suspicious_boxes(file, truth) if wrong_units is None else [wrong_units]
     return with_any_image(

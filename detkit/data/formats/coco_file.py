@@ -14,7 +14,9 @@ import msgspec
 import numpy as np
 
 from detkit.data.faults import LISTED_TWICE, Fault, Severity
+from detkit.data.federated import Federated
 from detkit.data.formats.class_names import fault_of_name
+from detkit.data.formats.coco_federated import read_federated
 from detkit.data.formats.coco_objects import NOWHERE, Annotation, AnnotationReader, is_number, not_whole, place_of
 from detkit.data.ground_truth import Ints, Objects
 from detkit.data.io.files import read_bytes
@@ -35,11 +37,16 @@ class _Image(msgspec.Struct, gc=False):
     file_name: Any = None
     height: Any = None
     width: Any = None
+    # LVIS's:
+    coco_url: Any = None  # in place of file_name
+    neg_category_ids: Any = None
+    not_exhaustive_category_ids: Any = None
 
 
 class _Category(msgspec.Struct, gc=False):
     id: Any = None
     name: Any = None
+    frequency: Any = None  # LVIS's
 
 
 class _File(msgspec.Struct):
@@ -66,12 +73,14 @@ class CocoImage:
     number: int  # COCO's id
     file_name: str  # below the folder of the images, without ".."
     size: Size | None  # None: not stated, or not as two positive whole numbers
+    class_lists: tuple[Any, Any] = (None, None)  # LVIS's, as stated: coco_federated.py reads them
 
 
 @dataclass(frozen=True, slots=True)
 class CocoCategory:
     number: int  # COCO's id
     name: str  # stripped
+    frequency: Any = None  # LVIS's, as stated
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +95,7 @@ class CocoFile:
     indices: Ints  # (M,) the annotation of each object, counted from 0 in the file
     annotation_ids: tuple[int | None, ...]  # (M,) None: not stated
     faults: tuple[Fault, ...]
+    federated: Federated | None = None  # None: all classes were looked for in every image
 
     def place(self, row: int) -> str:
         """How a Fault names object `row`."""
@@ -108,8 +118,24 @@ def read_coco_file(path: Path) -> CocoFile:
     for index, annotation in enumerate(content.annotations or []):
         reader.read(index, annotation)
     found = reader.found(len(images))
+    federated = read_federated(
+        path,
+        [image.number for image in images],
+        [image.class_lists for image in images],
+        [(category.number, category.name, category.frequency) for category in categories],
+        (np.repeat(np.arange(len(images)), found.counts), found.objects.labels),
+        faults,
+    )
     return CocoFile(
-        path, tuple(images), categories, found.objects, found.counts, found.indices, found.annotation_ids, tuple(faults)
+        path,
+        tuple(images),
+        categories,
+        found.objects,
+        found.counts,
+        found.indices,
+        found.annotation_ids,
+        tuple(faults),
+        federated,
     )
 
 
@@ -170,7 +196,7 @@ def _read_images(path: Path, entries: list[_Image], faults: list[Fault]) -> tupl
     names: dict[str, int] = {}
     for index, entry, number in _numbered(path, "image", entries, faults):
         place = f"image {index} (id {number})"
-        name, fault = _file_name(entry.file_name)
+        name, fault = _file_name(_in_url(entry.coco_url) if entry.file_name is None else entry.file_name)
         if fault is not None:
             faults.append(Fault(path, fault, Severity.ERROR, place, "file_name"))
             row_of.setdefault(number, NOWHERE)
@@ -180,7 +206,8 @@ def _read_images(path: Path, entries: list[_Image], faults: list[Fault]) -> tupl
                 faults.append(Fault(path, message, Severity.WARNING, place, "file_name", SAME_IMAGE))
             row_of[number] = len(images)
             names.setdefault(name, number)
-            images.append(CocoImage(number, name, _size(entry)))
+            lists = (entry.neg_category_ids, entry.not_exhaustive_category_ids)
+            images.append(CocoImage(number, name, _size(entry), lists))
         elif row_of[number] != NOWHERE and images[row_of[number]].file_name != name:
             message = f"is also that of {images[row_of[number]].file_name!r}, here of {name!r}; give each its own"
             faults.append(Fault(path, message, Severity.ERROR, place, "id"))
@@ -201,6 +228,13 @@ def _numbered(path: Path, kind: str, entries: list[_Listed], faults: list[Fault]
         index, value = wrong[0]
         faults.append(Fault(path, not_whole(value, len(wrong)), Severity.ERROR, f"{kind} {index}", "id"))
     return found
+
+
+def _in_url(value: object) -> object:
+    """The folders and file behind the host: train2017/000000391895.jpg. What is no URL stays as it is."""
+    if isinstance(value, str) and "://" in value:
+        return value.partition("://")[2].partition("/")[2]
+    return value
 
 
 def _file_name(value: object) -> tuple[str, str | None]:
@@ -227,6 +261,7 @@ def _read_categories(
 ) -> tuple[CocoCategory, ...]:
     """Those that have a number and a name, even if the name is not allowed: one fault is enough for all its objects."""
     name_of: dict[int, str] = {}
+    frequency_of: dict[int, object] = {}
     numbered = _numbered(path, "category", entries, faults)
     used_names = {str(entry.name).strip() for _, entry, number in numbered if number in used}
     for index, entry, number in numbered:
@@ -251,4 +286,5 @@ def _read_categories(
             )
             faults.append(Fault(path, message, Severity.ERROR, place, "name"))
         name_of.setdefault(number, name)
-    return tuple(CocoCategory(number, name_of[number]) for number in sorted(name_of))
+        frequency_of.setdefault(number, entry.frequency)
+    return tuple(CocoCategory(number, name_of[number], frequency_of[number]) for number in sorted(name_of))

@@ -7,6 +7,7 @@ from itertools import chain, count
 
 import numpy as np
 
+from detkit.data.federated import stacked_federated
 from detkit.data.formats.class_names import checked_classes, unknown_name
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.ground_truth import Bools, GroundTruth, Ints, Objects
@@ -87,9 +88,16 @@ def with_labels(truth: GroundTruth, classes: Sequence[str], numbers: Sequence[in
     kept = found >= 0
     rest = truth.objects.rows(kept)
     objects = Objects(found[kept], rest.xywh, rest.area, rest.ignore, rest.truncated, rest.crowd)
-    counts = np.bincount(truth.image_index[kept], minlength=len(truth)).astype(np.int64)
+    images = truth.image_index[kept]
     return GroundTruth(
-        tuple(classes), truth.image_ids, truth.sizes, objects, counts, tuple(numbers), truth.image_numbers
+        tuple(classes),
+        truth.image_ids,
+        truth.sizes,
+        objects,
+        np.bincount(images, minlength=len(truth)).astype(np.int64),
+        tuple(numbers),
+        truth.image_numbers,
+        truth.federated and truth.federated.under(labels, len(classes), images, objects.labels),
     )
 
 
@@ -104,6 +112,7 @@ def with_images(truth: GroundTruth, keep: Bools) -> GroundTruth:
         truth.counts[keep],
         truth.category_numbers,
         tuple(truth.image_numbers[row] for row in rows),
+        truth.federated and truth.federated.rows(keep),
     )
 
 
@@ -117,4 +126,5 @@ def stacked(parts: Sequence[GroundTruth]) -> GroundTruth:
         np.concatenate([part.counts for part in parts]),
         parts[0].category_numbers,
         tuple(number for part in parts for number in part.image_numbers),
+        stacked_federated([part.federated for part in parts], [len(part) for part in parts], len(parts[0].classes)),
     )

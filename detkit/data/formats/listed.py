@@ -58,7 +58,12 @@ class ListedDataset:
         end = int(self._ends[index])
         begin = int(self._ends[index - 1]) if index else 0
         here = slice(begin, end)
-        return Target(*(torch.from_numpy(rows[here].copy()) for rows in (self._boxes, self._labels, self._ignore)))
+        boxes, labels, ignore = (
+            torch.from_numpy(rows[here].copy()) for rows in (self._boxes, self._labels, self._ignore)
+        )
+        federated = self._ground_truth.federated
+        unknown = None if federated is None else torch.from_numpy(federated.unknown(index))
+        return Target(boxes, labels, ignore, unknown if unknown is not None and unknown.any() else None)
 
     def size(self, index: int) -> Size:
         height, width = self._ground_truth.sizes[index].tolist()

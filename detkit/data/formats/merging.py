@@ -83,7 +83,8 @@ def _first_of_each(splits: Sequence[ReadSplit], kept: Sequence[Bools], faults: l
             keep[index] = False
             place = f"image {split.paths[index]}"
             if content != first_content:
-                message = f"has other objects than in {first.name!r} ({first.file}); keep one of the two"
+                looked_for = "" if split.truth.federated is None else ", or other classes that were looked for,"
+                message = f"has other objects{looked_for} than in {first.name!r} ({first.file}); keep one of the two"
                 faults.append(Fault(split.file, message, object=place))
             else:
                 message = f"is also in {first.name!r} ({first.file})"
@@ -93,12 +94,14 @@ def _first_of_each(splits: Sequence[ReadSplit], kept: Sequence[Bools], faults: l
 
 
 def _contents(truth: GroundTruth) -> Iterator[bytes]:
-    """All that is stated of the objects of each image."""
+    """All that is stated of the objects of each image, and of the classes that were looked for."""
     objects = truth.objects
     marks = (objects.ignore, objects.crowd, objects.truncated)
     table = np.column_stack([objects.labels, objects.xywh, objects.area, *marks])  # (M, 9) float64
-    for end, count in zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True):
-        yield table[end - count : end].tobytes()
+    federated = truth.federated
+    for image, (end, count) in enumerate(zip(np.cumsum(truth.counts).tolist(), truth.counts.tolist(), strict=True)):
+        known = b"" if federated is None else federated.checked[image].tobytes() + federated.partial[image].tobytes()
+        yield known + table[end - count : end].tobytes()
 
 
 def _unique(ids: Sequence[str], of_split: Sequence[str]) -> tuple[str, ...]:

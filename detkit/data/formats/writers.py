@@ -13,6 +13,8 @@ import numpy as np
 import yaml
 
 from detkit.config.data import FormName
+from detkit.data.federated import Federated
+from detkit.data.formats.coco_federated import federated_lists
 from detkit.data.formats.split_names import role_of
 from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects
 from detkit.structures import Size
@@ -64,6 +66,8 @@ def losses(truth: GroundTruth, source: FormName, target: FormName) -> Iterator[t
         "are truncated, which YOLO cannot say: the mark is lost": kept & objects.truncated & (target == "yolo"),
         "have the area of their outline: lost, that of the box is left": kept & outlined & (target != "coco"),
         "reach beyond their image: clipped to it": kept & beyond & (target != "coco"),
+        f"are in images of which few classes are known (federated): {target.upper()} takes all others for absent": kept
+        & (truth.federated is not None and target != "coco"),
     }
     yield from ((change, int(concerned.sum())) for change, concerned in changes.items())
 
@@ -89,21 +93,33 @@ def write_voc_split(root: Path, split: str, classes: Sequence[str], images: Sequ
 
 
 def write_coco_split(
-    root: Path, split: str, classes: Sequence[str], category_numbers: Sequence[int], images: Sequence[AnnotatedImage]
+    root: Path,
+    split: str,
+    classes: Sequence[str],
+    category_numbers: Sequence[int],
+    images: Sequence[AnnotatedImage],
+    federated: Federated | None = None,
 ) -> None:
     """annotations/instances_SPLIT.json, with boxes and areas to the last bit; there are no outlines.
 
     A difficult object has iscrowd 1, so that other tools neither learn it nor count it as missed, and beside it
-    difficult 1, by which detkit knows it again; a truncated one has truncated 1.
+    difficult 1, by which detkit knows it again; a truncated one has truncated 1. What is known of each class in each
+    image (`federated`, in the order of the images) is written as LVIS does.
     """
-    content = {
-        "images": [
-            {"id": image.number, "file_name": image.name, "width": image.size[1], "height": image.size[0]}
-            for image in images
-        ],
-        "annotations": list(_coco_annotations(category_numbers, images)),
-        "categories": [{"id": number, "name": name} for number, name in zip(category_numbers, classes, strict=True)],
-    }
+    listed: list[dict[str, object]] = [
+        {"id": image.number, "file_name": image.name, "width": image.size[1], "height": image.size[0]}
+        for image in images
+    ]
+    categories: list[dict[str, object]] = [
+        {"id": number, "name": name} for number, name in zip(category_numbers, classes, strict=True)
+    ]
+    if federated is not None:
+        for index, image in enumerate(images):
+            listed[index] |= federated_lists(federated, index, image.objects.labels, category_numbers)
+        for category, frequency in zip(categories, federated.frequencies, strict=True):
+            category |= {"frequency": frequency} if frequency else {}
+    annotations = list(_coco_annotations(category_numbers, images))
+    content = {"images": listed, "annotations": annotations, "categories": categories}
     (root / "annotations").mkdir(exist_ok=True)
     (root / "annotations" / f"instances_{split}.json").write_bytes(msgspec.json.encode(content))
 

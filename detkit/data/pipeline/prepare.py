@@ -4,7 +4,7 @@ The resize is the papers': the shorter side to `short_side`, but the longer at m
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -39,7 +39,7 @@ class Resize:
         ratio = [new_width / width, new_height / height] * 2
         target = sample.target
         if target is not None:
-            target = Target(target.boxes * target.boxes.new_tensor(ratio), target.labels, target.ignore)
+            target = replace(target, boxes=target.boxes * target.boxes.new_tensor(ratio))
         proposals = None if sample.proposals is None else sample.proposals * sample.proposals.new_tensor(ratio)
         return changed(sample, image, target, proposals)
 

@@ -5,7 +5,7 @@ The resize behind it is in resize.py: albumentations, slow to import, is for tra
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,7 +76,8 @@ class TrainTransform:
         index = torch.as_tensor(np.asarray(out["index"], dtype=np.int64))
         new_boxes = torch.as_tensor(np.asarray(out["bboxes"], dtype=np.float32).reshape(-1, 4))
         proposals = None if sample.proposals is None else _from_corners(out["keypoints"], out["image"].shape[:2])
-        return changed(sample, out["image"], Target(new_boxes, target.labels[index], target.ignore[index]), proposals)
+        target = replace(target, boxes=new_boxes, labels=target.labels[index], ignore=target.ignore[index])
+        return changed(sample, out["image"], target, proposals)
 
 
 def _corners(proposals: torch.Tensor | None) -> NDArray[np.float32]:

@@ -135,7 +135,8 @@ def _objects(truth: GroundTruth, row: int) -> list[Object]:
 def assert_as_written(form: str, found: Mapping[str, Images]) -> None:
     """That `found`, by split (a validation split may be called val, valid or validation), is all that `form` holds."""
     expected = truth(form)
-    named = {"val" if split.startswith("val") else split: images for split, images in found.items()}
+    of_split = {split.removeprefix("lvis_v1_"): images for split, images in found.items()}
+    named = {"val" if split.startswith("val") else split: images for split, images in of_split.items()}
     assert {split: sorted(images) for split, images in named.items()} == {
         split: sorted(images) for split, images in expected.items()
     }

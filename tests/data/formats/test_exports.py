@@ -13,7 +13,6 @@ NOT_READ = {
     "fiftyone": "no data set is there",  # own JSON
     "label_studio_json": "no data set is there",  # own JSON
     "datasets_imagefolder_columns": "write width and height in place of x2 and y2",
-    "lvis_v1": "file_name",
 }
 
 

@@ -1,5 +1,6 @@
 """Data sets under the same class names, and several as one: hand-worked cases, ids and numbers that clash, errors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from detkit.config.data import FolderData
 from detkit.config.loading import load_config
+from detkit.data.federated import Federated
 from detkit.data.formats.joined import category_numbers, join, relabelled
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.voc import VOC_CLASSES
@@ -143,3 +145,27 @@ def test_the_names_of_coco_lead_to_those_of_voc() -> None:
     assert len(same) == 14
     assert set(coco.rename.values()) <= set(VOC_CLASSES)
     assert not set(coco.rename) & set(VOC_CLASSES)
+
+
+def test_a_federated_set_joined_with_an_ordinary_one_stays_so_for_its_own_images() -> None:
+    """In the ordinary one's images all classes were looked for; what is known of a class goes where the class goes."""
+    some = dataset(ids=("d", "e", "f"))
+    images, labels = np.array([0, 0, 1, 2]), np.array([0, 1, 2, 2])
+    federated = Federated.of_pairs(3, ("r", "c", "f"), (images, labels), (images[3:], labels[3:]))
+    some = ListedDataset(replace(some.ground_truth(), federated=federated), some.paths)
+    joined = join({"some": some, "all": dataset()})
+    unknown = [target.unknown for target in map(joined.target, range(6))]
+    assert [None if one is None else one.tolist() for one in unknown] == [
+        [False, False, True],
+        [True, True, False],
+        [True, True, True],
+        *[None] * 3,
+    ]
+    less = relabelled(joined, ("dog", "cat"), {}, drop_others=True)
+    unknown = [target.unknown for target in map(less.target, range(6))]
+    assert [None if one is None else one.tolist() for one in unknown] == [
+        [True, False],
+        [False, True],
+        [True, True],
+        *[None] * 3,
+    ]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detkit.data.pipeline.prepare import Resize, as_tensor
+from detkit.data.pipeline.prepare import Resize, as_tensor, collate
 from detkit.data.pipeline.transforms import Augmentation, TrainTransform
 from detkit.structures import Sample, Target
 
@@ -255,3 +255,15 @@ def test_pixels_that_run_backwards_become_a_tensor(shape: tuple[int, int, int]) 
     pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     for seen in (pixels, pixels[::-1], pixels[:, ::-1], pixels[::-1, ::-1], pixels[..., ::-1]):
         assert torch.equal(as_tensor(seen), torch.tensor(seen.tolist(), dtype=torch.uint8).permute(2, 0, 1))
+
+
+def test_what_is_unknown_in_an_image_stays_so_through_every_change() -> None:
+    sample = sample_of(40, 60, [[5, 5, 20, 20]])
+    assert sample.target is not None
+    unknown = torch.tensor([True, False])
+    sample = replace(sample, target=replace(sample.target, unknown=unknown))
+    augmentation = Augmentation(1.0, 1.0, 1.0, (0.5, 0.9), 1.0, 1.0)
+    batch = collate([TrainTransform(Resize(20, 100), augmentation)(sample, 1, 2)] * 2).to(torch.device("cpu"))
+    assert batch.targets is not None
+    for target in batch.targets:
+        assert target.unknown is not None and target.unknown.tolist() == unknown.tolist()
