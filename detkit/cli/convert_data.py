@@ -1,4 +1,4 @@
-"""Write a data set in another form: PASCAL VOC, COCO or YOLO.
+"""Write a data set in another form: PASCAL VOC, COCO, YOLO and others.
 
 What the other form cannot hold is said.
 """
@@ -8,20 +8,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from detkit.cli.command import FORMS, Command
+from detkit.data.formats.written_forms import WRITTEN
 
 EXAMPLE = """examples:
   detkit convert-data data/bccd --to coco --out data/bccd_coco
   detkit convert-data data/mine --to yolo --out data/mine_yolo --link
   detkit convert-data data/mine --to voc --out data/mine_voc --split "all[:80%]" "all[80%:]"
+  detkit convert-data data/mine --to labelme --out data/mine_labelme
 
 Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
-that holds anything else is refused. VOC has difficult and truncated, COCO these (as detkit writes it), crowd and the
-area of outlines, YOLO none. What is lost is counted."""
+that holds anything else is refused. OUT is read again before it is there: what detkit could not read is not written.
+
+form         difficult  truncated  crowd   areas of outlines  classes without objects, and their order
+voc          yes        yes        yes     no                 no
+coco         yes        yes        yes     yes                yes, by their numbers
+yolo         left out   no         out     no                 yes
+darknet      left out   no         out     no                 yes: obj.data, obj.names and lists of images
+labelme      yes        yes        yes     no                 no: flags difficult, truncated, crowd
+cvat         yes        yes        yes     no                 yes, sorted: attributes difficult, truncated, is_crowd
+openimages   as crowd   yes        yes     no                 no: IsGroupOf is crowd
+huggingface  yes        yes        yes     yes                no: an image folder with metadata.jsonl
+
+What is lost is counted."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SRC", help="the folder of the data set")
-    parser.add_argument("--to", choices=FORMS, required=True, help="the form to write")
+    parser.add_argument("--to", choices=WRITTEN, required=True, help="the form to write")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
     parser.add_argument("--from", dest="form", choices=FORMS, help="the form of SRC (default: found by its files)")
     parser.add_argument("--split", nargs="+", default=[], metavar="NAME", help="default: all that are found")
@@ -41,7 +54,7 @@ def run(arguments: Namespace) -> int:
     classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else None
     form = find_form(arguments.source, arguments.form)
     if arguments.split:
-        form = replace(form, splits=tuple(dict.fromkeys(arguments.split)))
+        form = replace(form, splits=tuple(dict.fromkeys(arguments.split)), faults=())
     else:
         print(form.describe())
     for line in convert(form, arguments.to, arguments.out, classes, arguments.link, log_warning):
