@@ -92,8 +92,7 @@ def _check_out(root: Path, out: Path) -> None:
 
 
 def _mark(folder: Path, form: Form, target: WrittenForm) -> None:
-    content: dict[str, object] = {"from": str(form.root), "form": form.kind, "splits": form.splits, "to": target}
-    content["files"] = _count_files(folder) + 1  # this one too
+    content = {"from": form.describe(), "to": target, "files": _count_files(folder) + 1}  # this one too
     (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -186,6 +185,9 @@ def _told(
             changes[change] = changes.get(change, 0) + count
     yield from (f"{count:,} objects {change}" for change, count in changes.items() if count)
     yield from _told_of_classes(target, sources[0].truth, data)
+    empty = [split.name for split in data.splits if not split.num_objects]
+    if target == "huggingface" and empty:
+        yield f"no object is in {', '.join(empty)}: detkit reads it, the library `datasets` wants one in each split"
     renamed = sum(image.renamed for image in targets.values())
     if renamed:
         yield f"{renamed:,} images get another name, which is safe and unique without its suffix"

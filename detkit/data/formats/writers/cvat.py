@@ -1,6 +1,6 @@
-"""A data set in the form of CVAT for images 1.1: SPLIT.xml, and the images of all splits in images/.
+"""A data set in the form of CVAT for images 1.1: SPLIT.xml, and images in images/SPLIT.
 
-CVAT itself names the only file annotations.xml; it reads one a subset as well, and Datumaro reads nothing else.
+CVAT itself writes one file, annotations.xml, and reads several; Datumaro reads a subset from the file of its name.
 """
 
 from collections.abc import Iterator, Sequence

@@ -19,8 +19,6 @@ def image_folders(target: WrittenForm, splits: Sequence[str]) -> dict[str, Path]
     match target:
         case "voc":
             return {split: Path("JPEGImages") for split in splits}
-        case "cvat":
-            return {split: Path("images") for split in splits}
         case "labelme" | "huggingface":
             return {split: Path(split) for split in splits}
         case "darknet":

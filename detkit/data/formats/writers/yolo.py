@@ -24,18 +24,18 @@ def write_yolo(root: Path, data: WrittenSet) -> None:
 def write_darknet(root: Path, data: WrittenSet) -> None:
     """obj.data, obj.names and a list of images a split, whose labels are beside them.
 
-    Paths begin with data/, where darknet, CVAT and Datumaro look for the folder.
+    Paths start from the folder: darknet is run there. CVAT and Datumaro write data/ before them, and read both.
     """
     keys = darknet_keys([split.name for split in data.splits])
-    places = [f"{key} = data/{key}.txt" for key in keys.values()]
-    content = [f"classes = {len(data.classes)}", *places, "names = data/obj.names", "backup = backup/"]
+    places = [f"{key} = {key}.txt" for key in keys.values()]
+    content = [f"classes = {len(data.classes)}", *places, "names = obj.names", "backup = backup/"]
     (root / "obj.data").write_text(_lines(content), encoding="utf-8")
     (root / "obj.names").write_text(_lines(data.classes), encoding="utf-8")
     for split in data.splits:
         key = keys[split.name]
         folder = darknet_folder(key)
         _write_labels(root / folder, split)
-        images = [f"data/{folder}/{image.name}" for image in split.images]
+        images = [f"{folder}/{image.name}" for image in split.images]
         (root / f"{key}.txt").write_text(_lines(images), encoding="utf-8")
 
 
@@ -63,9 +63,9 @@ def yolo_keys(splits: Sequence[str]) -> dict[str, str]:
 
 def darknet_keys(splits: Sequence[str]) -> dict[str, str]:
     """The key of each split in obj.data, as yolo_keys; an only split is to learn from."""
-    return (
-        {splits[0]: "train"} if len(splits) == 1 else _keys(splits, {"train": "train", "val": "valid", "test": "test"})
-    )
+    if len(splits) == 1:
+        return {splits[0]: "train"}
+    return _keys(splits, {"train": "train", "val": "valid", "test": "test"})
 
 
 def _keys(splits: Sequence[str], key_of: dict[str, str]) -> dict[str, str]:
