@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from detkit.data.faults import OnWarning, raise_first_error, tell_warnings
 from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.forms import WHOLE, Form, parse_split
@@ -144,9 +146,10 @@ def _to_write(target: WrittenForm, sources: Sequence[_Source], targets: Mapping[
     splits = []
     for source in sources:
         truth = fitted(source.truth, target)
+        parts = [truth.objects.rows(slice(start, end)) for start, end in zip(truth.starts, np.cumsum(truth.counts))]
         images = (
-            AnnotatedImage(targets[key].name, key.size, targets[key].is_grey, numbers[key], truth.of_image(index))
-            for index, key in enumerate(source.keys)
+            AnnotatedImage(targets[key].name, key.size, targets[key].is_grey, numbers[key], objects)
+            for key, objects in zip(source.keys, parts, strict=True)
         )
         splits.append(WrittenSplit(source.name, tuple(images)))
     return WrittenSet(classes, category_numbers, tuple(splits))

@@ -448,3 +448,37 @@ def test_what_cannot_be_read_again_is_not_there(tmp_path: Path) -> None:
     ):
         to(voc, "labelme", tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"voc"}
+
+
+def test_a_voc_set_that_counts_from_0_is_written_as_one_that_counts_from_1(tmp_path: Path) -> None:
+    voc = make_voc(tmp_path / "voc")
+    path = voc.root / "Annotations/7.xml"
+    path.write_text(f"<annotation>{box_xml('dog', (0, 2.5, 10, 20)) + box_xml('cat', (5, 0, 40, 30))}</annotation>")
+    boxes = opened(voc, "train").ground_truth().objects.boxes
+    assert boxes.tolist() == [[0, 2.5, 10, 20], [5, 0, 40, 30]]
+    again, _ = to(voc, "voc", tmp_path / "again")
+    text = (again.root / "Annotations/7.xml").read_text()
+    assert "<annotation>counted from 1</annotation>" in text and "<ymin>3.5</ymin>" in text
+    assert opened(again, "train").ground_truth().objects.boxes.tolist() == boxes.tolist()
+
+
+def test_voc_boxes_with_fractions_are_not_taken_to_count_from_0(tmp_path: Path) -> None:
+    """No box at the border tells, and fractions speak for 0: what is written says it."""
+    coco = make_coco(tmp_path / "coco")
+    path = coco.root / "annotations/instances_train.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [{**content["annotations"][0], "bbox": [3.5, 4.5, 10, 10]}]
+    path.write_text(json.dumps(content))
+    voc, _ = to(coco, "voc", tmp_path / "voc")
+    assert opened(voc, "train").ground_truth().objects.boxes.tolist() == [[3.5, 4.5, 13.5, 14.5]]
+
+
+def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    content = json.loads((coco.root / "annotations/instances_train.json").read_text())
+    content |= {"images": [], "annotations": []}
+    (coco.root / "annotations/instances_val.json").write_text(json.dumps(content))
+    for kind in ("voc", "yolo"):
+        with pytest.raises(ValueError, match="'val' lists no images; add some or remove it"):
+            to(find_form(coco.root), kind, tmp_path / kind)
+        assert not (tmp_path / kind).exists()
