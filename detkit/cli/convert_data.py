@@ -19,16 +19,17 @@ EXAMPLE = """examples:
 Images are copied; --link makes hard links, which take no space. An earlier conversion at OUT is replaced, a folder
 that holds anything else is refused. OUT is read again before it is there: what detkit could not read is not written.
 
-form         difficult  truncated  crowd   areas of outlines  classes without objects, and their order
-voc          yes        yes        yes     no                 no
-coco         yes        yes        yes     yes                yes, by their numbers
-yolo         left out   no         out     no                 yes
-darknet      left out   no         out     no                 yes: obj.data, obj.names and lists of images
-labelme      yes        yes        yes     no                 no: flags difficult, truncated, crowd
-cvat         yes        yes        yes     no                 yes, sorted: attributes difficult, truncated, is_crowd
-openimages   as crowd   yes        yes     no                 no: IsGroupOf is crowd
-huggingface  yes        yes        yes     yes                no: an image folder with metadata.jsonl
+form         difficult  truncated  crowd     areas of outlines  classes without objects
+voc          yes        yes        yes       no                 lost
+coco         yes        yes        yes       yes                kept
+yolo         left out   lost       left out  no                 kept
+darknet      left out   lost       left out  no                 kept      obj.data, obj.names, lists of images
+labelme      yes        yes        yes       no                 lost      flags difficult, truncated, crowd
+cvat         yes        yes        yes       no                 kept      attributes difficult, truncated, is_crowd
+openimages   as crowd   yes        yes       no                 lost      IsTruncated, IsGroupOf
+huggingface  yes        yes        yes       yes                lost      an image folder with metadata.jsonl
 
+Classes keep their order in coco, yolo and darknet, others are read in the order of their names.
 What is lost is counted."""
 
 
