@@ -4,15 +4,8 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-FORMS = (
-    "voc",
-    "coco",
-    "yolo",
-    "labelme",
-    "cvat",
-    "openimages",
-    "huggingface",
-)  # of data sets; config.data.FormName, which is slow to import
+# Of data sets: config.data.FormName, which is slow to import.
+FORMS = ("voc", "coco", "yolo", "labelme", "cvat", "openimages", "huggingface")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     metrics.add_argument("--voc07", action="store_true", help="11-point AP at IoU 0.5, as VOC2007")
     metrics.add_argument("--voc10", action="store_true", help="area AP at IoU 0.5, since VOC2010")
     metrics.add_argument("--coco", action="store_true", help="the 12 numbers of COCO, AP is the mean of IoU .5 to .95")
-    parser.add_argument("--data", type=Path, help="a folder in the form of VOC, COCO or YOLO (default: the run's data)")
+    parser.add_argument("--data", type=Path, help="the folder of a data set (default: the run's data)")
     parser.add_argument("--form", choices=FORMS, help="of --data (default: found out)")
     parser.add_argument("--split", help="split to score (default: the one for testing)")
     parser.add_argument(

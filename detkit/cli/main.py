@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
 COMMANDS = {command.name: command for group in GROUPS.values() for command in group}
 EXAMPLE = """examples:
   detkit train demo                      # a small detector on built-in images, on the CPU
-  detkit train --data data/mine          # your own images, in the form of VOC, COCO or YOLO
+  detkit train --data data/mine          # your own images: VOC, COCO, YOLO, labelme, CVAT ...
   detkit eval runs/demo --voc07
   detkit COMMAND --help"""
 

@@ -21,7 +21,7 @@ itself. The format is SQLite; detkit/data/pipeline/proposal_file.py states it.""
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="root of a data set in the form of VOC, COCO or YOLO")
+    parser.add_argument("--data", type=Path, required=True, help="the folder of a data set")
     parser.add_argument("--split", required=True, help="such as test, VOC2007/test or val2017")
     parser.add_argument(
         "--out", type=Path, help="file to write (default: data/proposals/<data>_<split>.<source>.sqlite)"

@@ -7,7 +7,7 @@ from detkit.cli.command import FORMS, Command
 
 EXAMPLE = """examples:
   detkit train demo
-  detkit train --data data/mine                      # a folder in the form of VOC, COCO or YOLO
+  detkit train --data data/mine                      # VOC, COCO, YOLO, labelme, CVAT, ...
   detkit train faster_rcnn_r50 --data data/mine train.steps=20000
   detkit train mine.yaml data.root=data/VOCdevkit train.precision=bf16
   torchrun --nproc-per-node 8 --no-python -- detkit train faster_rcnn_r101 --run runs/eight_gpus

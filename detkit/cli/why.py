@@ -19,12 +19,12 @@ EXAMPLE = """examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run folder or a model.pt")
-    parser.add_argument("image", help="id of an image of the split")
+    parser.add_argument("image", help="id, or name of the file, of an image of the split")
     parser.add_argument("--data", type=Path, help="root of the data set (default: the run's)")
     parser.add_argument("--split", help="split that the image is of (default: the run's test split)")
     parser.add_argument("--iou", type=float, default=0.5, help="overlap that a hit must exceed (default 0.5)")
     parser.add_argument("--min-score", type=float, default=0.05, help="least score of a detection (default 0.05)")
-    parser.add_argument("--out", type=Path, help="folder of the drawn image and why.json (default: RUN/why/IMAGE)")
+    parser.add_argument("--out", type=Path, help="folder of the drawn image and why.json (default: RUN/why/[SPLIT_]ID)")
 
 
 def run(arguments: Namespace) -> int:
@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
     find_weights(arguments.run)  # before torch is imported: what is not there is told at once
 
     from detkit.commands.eval import open_dataset
-    from detkit.commands.why import explain_image, write
+    from detkit.commands.why import explain_image, folder_name, write
     from detkit.predictor import load
 
     predictor = load(arguments.run)
@@ -41,7 +41,7 @@ def run(arguments: Namespace) -> int:
     why = explain_image(predictor, dataset, arguments.image, arguments.iou, arguments.min_score)
     tell(why)
     run = arguments.run if arguments.run.is_dir() else arguments.run.parent
-    image, table = write(why, arguments.out or run / "why" / arguments.image.replace("/", "_"))
+    image, table = write(why, arguments.out or run / "why" / folder_name(arguments.split, why.image_id))
     print(f"image: {image}")
     print(f"table: {table}")
     return 0

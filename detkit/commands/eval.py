@@ -13,6 +13,7 @@ from detkit.config.data import FolderData, FormName, ShapesData
 from detkit.config.loading import read_config
 from detkit.config.schema import Config, TestTime
 from detkit.data.dataset import DetectionDataset
+from detkit.data.faults import log_warning, tell_warnings
 from detkit.data.formats.forms import Form, find_form, roles
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import open_form
@@ -138,6 +139,7 @@ def open_dataset(
     data, splits = config.data, split_names(config.data, "test")
     if root is not None:
         form = find_form(root, kind)
+        tell_warnings(form.faults, root, log_warning)
         data = as_folder(form, classes).model_copy(update={"deep_range": data.deep_range})
         splits = splits if set(splits) <= set(form.splits) else roles(form).test
     if split is not None:
@@ -268,6 +270,7 @@ def open_annotations(path: Path, split: str | None, form: FormName | None) -> tu
         dataset = open_form(Form("coco", path.parent, ()), [path.name], None, need_images=False)
         return dataset, path.stem, _are_there(dataset)
     found = find_form(path, form)
+    tell_warnings(found.faults, path, log_warning)
     splits = roles(found).test if split is None else (split,)
     if not splits:
         raise ValueError(f"{path}: no split is for testing; name one of {', '.join(found.splits)} with --split")

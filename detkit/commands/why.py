@@ -6,7 +6,7 @@ Every step is computed as in TwoStageDetector.detect and StagedDetector.detect, 
 import json
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -56,7 +56,8 @@ def explain_image(
         raise ValueError(
             f"overlap {min_iou:g}, score {min_score:g}: expected an overlap between 0 and 1, a score in 0..1"
         )
-    sample = dataset.read(find_image(dataset, image_id))
+    index = find_image(dataset, image_id)
+    image_id, sample = dataset.image_ids[index], dataset.read(index)
     assert sample.target is not None
     regions, rule = trace(predictor, sample)
     explanation = explain(sample.target, regions, rule, min_iou, min_score)
@@ -77,14 +78,29 @@ def explain_image(
 
 
 def find_image(dataset: DetectionDataset, image_id: str) -> int:
-    """Raises ValueError, with the nearest ids, where there is none of this id."""
+    """The image of an id, or of a file: its name, or the end of its path.
+
+    Raises ValueError, with the nearest ids, where there is none, and where several files have the name.
+    """
     if image_id in dataset.image_ids:
         return dataset.image_ids.index(image_id)
+    wanted = PurePath(image_id).parts
+    named = [index for index, path in enumerate(dataset.paths) if wanted and path.parts[-len(wanted) :] == wanted]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(dataset.image_ids[index] for index in named[:3])
+        raise ValueError(f"image {image_id!r}: {len(named)} files have this name; take an id of theirs: {ids}")
     near = get_close_matches(image_id, dataset.image_ids, n=3, cutoff=0)
     raise ValueError(
         f"image {image_id!r}: none of the {len(dataset)} images of this split; the nearest ids are {', '.join(near)} "
         "(--split and --data name another)"
     )
+
+
+def folder_name(split: str | None, image_id: str) -> str:
+    """Of the files of an image: ids may be the same in two splits. `split`: None for that of the run's tests."""
+    return (image_id if split is None else f"{split}_{image_id}").replace("/", "_")
 
 
 def write(why: Why, folder: Path) -> tuple[Path, Path]:

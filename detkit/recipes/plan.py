@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detkit.config.packaged import find_config
-from detkit.data.faults import check_folder
+from detkit.data.faults import check_folder, log_warning, tell_warnings
 from detkit.engine.runs import RUNS
 from detkit.runtime.gpu import has_gpu
 
@@ -61,7 +61,7 @@ def plan(
         return Plan(load_config(file, overrides), run or RUNS / file.stem, ())
 
     from detkit.build.data import to_train_on
-    from detkit.data.formats.forms import find_form
+    from detkit.data.formats.forms import find_form, unused
 
     found = find_form(data, form)
     said = []
@@ -69,10 +69,12 @@ def plan(
         name = config_for_own_data()
         file, said = find_config(name), [f"config: {name}"]
     section = to_train_on(found)
+    tell_warnings(found.faults, data, log_warning)
     chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
+    left = f"; not used: {', '.join(left_out)}" if (left_out := unused(found)) else ""
     said += [
         found.describe(),
-        f"training on {', '.join(section.train)}; testing on {', '.join(section.test) or 'nothing'}{chosen}",
+        f"training on {', '.join(section.train)}; testing on {', '.join(section.test) or 'nothing'}{chosen}{left}",
     ]
     # The same with and without a GPU: what comes next (scoring, detecting) need not ask which config was taken.
     name = f"{file.stem.removesuffix(WITHOUT_GPU)}_{data.resolve().name}"

@@ -114,6 +114,8 @@ def _differences(one: Assessment, first: Assessment) -> list[str]:
     if mine.image_ids != theirs.image_ids:
         shared = len(set(mine.image_ids) & set(theirs.image_ids))
         found.append(f"{len(mine):,} images instead of {len(theirs):,}, of which {shared:,} are the same")
+    elif not np.array_equal(mine.sizes, theirs.sizes):
+        found.append("images of the same ids and other sizes")
     elif not np.array_equal(mine.objects.xywh, theirs.objects.xywh):
         found.append(f"other boxes in the same images: {len(mine.objects):,} instead of {len(theirs.objects):,}")
     if _metrics(one) != _metrics(first):

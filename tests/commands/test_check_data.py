@@ -33,7 +33,7 @@ def split(*images: list[list[float]], labels: list[int] | None = None, ignore: l
     ids = [f"i{number}" for number in range(len(images))]
     truth = numbered(("a", "b", "c"), ids, [(60, 60)] * len(images), parts)
     paths = tuple(Path(f"{image_id}.jpg") for image_id in ids)
-    return ReadSplit("train", Path("train.txt"), truth, paths, paths, lambda row: f"object {row}", "bbox", ())
+    return ReadSplit("train", Path("train.txt"), truth, paths, paths, lambda row: f"object {row}", "bbox", "class", ())
 
 
 def test_all_can_be_found() -> None:

@@ -200,7 +200,7 @@ def test_validation_keeps_its_best_and_logs_it(tiny_file: Path, tmp_path: Path) 
 
 def test_validation_images_must_not_be_trained_on(tiny_file: Path, tmp_path: Path) -> None:
     config = load_config(tiny_file, ["data.val=[val,train]", "train.eval_every=2"])
-    with pytest.raises(ConfigError, match=r"data\.val .* shares 8 images with data\.train, such as 000000"):
+    with pytest.raises(ConfigError, match=r"data\.val .* shares 8 images with data\.train, such as .*000000.png"):
         train(config, tmp_path / "run")
     train(load_config(tiny_file, ["train.steps=1"]), tmp_path / "run")  # nothing was trained there yet
 

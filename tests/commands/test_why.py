@@ -34,6 +34,7 @@ class Drawn:
     def __init__(self, root: Path) -> None:
         self.dataset = open_form(Form("voc", root, ()), ["train"], None)
         self.classes, self.image_ids = self.dataset.classes, self.dataset.image_ids
+        self.paths = self.dataset.paths
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -100,6 +100,8 @@ INTERRUPTED = """
 import signal, sys, time
 import numpy as np
 from pathlib import Path
+from detkit.data.formats.forms import Form
+from detkit.data.formats.opening import open_form
 from detkit.runtime.console import run_tool
 from detkit.proposals.make import make_proposals
 

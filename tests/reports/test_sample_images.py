@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from detkit.data.formats.forms import find_form
+from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.validation.check import check_data
 from detkit.reports.sample_images import PER_SPLIT, choose, sample_groups, suspicious_objects
@@ -30,7 +31,7 @@ def add(root: Path, number: int, *objects: tuple[str, Box]) -> None:
 
 
 def splits(root: Path) -> list[ReadSplit]:
-    return list(check_data(find_form(root), (), None).splits.values())
+    return list(check_data(SplitReader(find_form(root)), (), None).splits.values())
 
 
 def test_every_class_is_shown(root: Path) -> None:

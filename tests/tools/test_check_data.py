@@ -35,7 +35,7 @@ def test_what_is_printed(inside: Inside, root: Path) -> None:
     assert "warning: 25 boxes are 1 px or less wide or high:" in lines
     assert sum("is that meant?" in line for line in lines) == 20 and "  ... and 5 more (--all lists them)" in lines
     assert "AP below 100 for dog (VOC 96." in output
-    assert lines[-1] == "1 images, 1 splits: 0 errors, 27 warnings; training can start"
+    assert lines[-1] == "1 images, 1 splits: 0 errors, 28 warnings; training can start"
     status, output, _ = inside("check_data", root, "--all")
     assert sum("is that meant?" in line for line in output.splitlines()) == 25
 

@@ -4,6 +4,7 @@ The files are not trusted: all that is wrong is a Fault.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ _FILES = ("annotations/instances_{}.json", "annotations/{}.json", f"{{}}/{ALONE}
 _IMAGES = ("{}", "images/{}", "images", "JPEGImages", "data", ".")  # beside the folder of the annotation file
 _OTHER_TASKS = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")  # COCO's files without objects
 _MOST_FILES = 20  # JSON files in a folder that may be annotations of whole splits
+_MOST_FOLDERS = 20  # that a name may have too many
 _ROUNDING = 0.011  # px: COCO states left and width with two decimals, whose sum may pass the border by that
 
 NO_AREA = "boxes have no area and are not learned from"
@@ -117,7 +119,8 @@ def find_coco_images(root: Path, file: Path, names: Sequence[str]) -> CocoImages
     """
     folders = _image_folders(root, file)
     best = CocoImages(folders[0] if folders else file.parent, frozenset(), folders)
-    for dropped in range(1 + max((name.count("/") for name in names), default=0)):
+    deepest = max((name.count("/") for name in names), default=0)
+    for dropped in range(1 + min(deepest, _MOST_FOLDERS)):
         for folder in folders:
             wanted = {_without_folders(name, dropped): name for name in names}
             if len(wanted) < len(set(names)):
@@ -154,7 +157,7 @@ def _without_folders(name: str, count: int) -> str:
 def _names_below(folder: Path, subfolders: Iterable[str]) -> set[str]:
     names: set[str] = set()
     for sub in subfolders:
-        if (folder / sub).is_dir():
+        with suppress(OSError):  # not there, no folder, or a name that none may have
             names.update(f"{sub}/{path.name}" if sub else path.name for path in (folder / sub).iterdir())
     return names
 

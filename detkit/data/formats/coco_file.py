@@ -21,6 +21,7 @@ from detkit.data.io.files import read_bytes
 from detkit.structures import Size
 
 MAX_FILE_BYTES = 4 << 30
+_MAX_PATH = 4096  # characters, of any system
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 EMPTY_TWIN = "categories without objects have the name of another and are left out"
@@ -210,7 +211,7 @@ def _file_name(value: object) -> tuple[str, str | None]:
     if isinstance(value, str) and "\0" not in value:
         parts = PurePosixPath(value.replace("\\", "/")).parts
         name = "/".join(part for part in parts if part not in ("/", "//", "..") and not part.endswith(":"))
-        if name.strip(". "):
+        if name.strip(". ") and len(name) <= _MAX_PATH:
             return name, None
     return "", f"is {short_repr(value)}, expected the name of an image"
 

@@ -5,7 +5,7 @@ file, in images/ or data/ beside it, and there in folders by their subset. Coord
 top left corner. Every shape that has an area is an object, with the box around it.
 """
 
-import math
+import html
 import re
 import stat
 from collections import defaultdict
@@ -13,40 +13,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, SubElement
+from xml.sax import SAXParseException
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import AttributesImpl
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import iterparse
+from defusedxml.expatreader import create_parser
 
 from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.formats.cvat_shapes import BOXLESS, ShapeReader
 from detkit.data.formats.listing import ListedImage, image_id_of, list_images
 from detkit.data.formats.named_images import NamedImages, find_image, is_inside, split_of_folder, stated_size
-from detkit.data.formats.outlines import (
-    Points,
-    box_around,
-    ellipse_box,
-    outline_area,
-    runs_box,
-    turned_corners,
-)
 from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
-from detkit.data.formats.units import Corners
 from detkit.structures import Size
 
 BOX_FIELD = "box"
-NOT_OBJECTS = "tags, points, lines and skeletons have no box and are left out"
-OUTSIDE = "shapes are marked as outside and are left out"
-TURNED = "boxes are turned; the upright box around each is used"
 
 MAX_FILE_BYTES = 1 << 30  # read as a stream, one image at a time
 MAX_ELEMENTS = 1_000_000  # of one image: what is held at a time
 _PEEK_BYTES = 4096
+_CHUNK_BYTES = 1 << 20
+_MAX_TAG_BYTES = 8192
+_IMAGE = re.compile(rb"<image\s[^<>]{0,8000}>")
+_SUBSET = re.compile(rb"""\ssubset\s*=\s*(["'])(.*?)\1""", re.DOTALL)
 _ROOT = re.compile(rb"<annotations[\s>/]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
-_MAX_COORDINATE = 1e9  # px; no image that is read comes near
-_BOXLESS = frozenset({"tag", "points", "polyline", "skeleton"})  # elements, and types of labels
-_SHAPES = frozenset({"box", "polygon", "ellipse", "mask", "cuboid"})
-_CUBOID = ("xtl1", "ytl1", "xbl1", "ybl1", "xtr1", "ytr1", "xbr1", "ybr1")
 _IMAGE_FOLDERS = ("images", "data", ".")
 
 
@@ -89,14 +80,27 @@ def _is_cvat(path: Path) -> bool:
 
 def _splits(root: Path, file: Path) -> list[str]:
     """Of the images of a file, sorted; that of the file where it has none or is broken."""
-    found = set()
+    own = _split_of_file(root, file)
     try:
-        for element in _elements(file):
-            if element.tag == "image":
-                found.add(element.get("subset") or _split_of_file(root, file))
-    except ValueError:
-        found.add(_split_of_file(root, file))
-    return sorted(found) or [_split_of_file(root, file)]
+        return sorted({own if subset is None else subset for subset in _subsets(file)}) or [own]
+    except (OSError, ValueError):
+        return [own]
+
+
+def _subsets(file: Path) -> Iterator[str | None]:
+    """Of each <image>, by a quick look that takes no XML apart: large files have two million elements."""
+    if not file.is_file() or file.stat().st_size > MAX_FILE_BYTES:
+        return
+    rest = b""
+    with file.open("rb") as stream:
+        while data := stream.read(_CHUNK_BYTES):
+            text = rest + data
+            end = 0
+            for image in _IMAGE.finditer(text):
+                end = image.end()
+                subset = _SUBSET.search(image[0])
+                yield html.unescape(subset[2].decode()) or None if subset else None
+            rest = text[max(end, len(text) - _MAX_TAG_BYTES) :]
 
 
 def _split_of_file(root: Path, file: Path) -> str:
@@ -113,31 +117,67 @@ def _elements(file: Path) -> Iterator[Element]:
             raise ValueError("is not a regular file")
         if info.st_size > MAX_FILE_BYTES:
             raise ValueError(f"has {info.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read; split it")
+        handler = _TopElements()
+        parser = create_parser(forbid_dtd=True)
+        parser.setContentHandler(handler)
         with file.open("rb") as stream:
-            yield from _top_elements(iterparse(stream, events=("start", "end"), forbid_dtd=True))
+            while data := stream.read(_CHUNK_BYTES):
+                parser.feed(data)
+                yield from handler.taken()
+        parser.close()
+        yield from handler.taken()
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     except DefusedXmlException:
         raise ValueError("declares a document type or entities, which are refused; remove them") from None
-    except (ParseError, LookupError) as error:  # LookupError: an encoding that is not known
+    except LookupError as error:  # an encoding that is not known
         raise ValueError(f"is not well-formed XML ({error}); write it anew") from None
+    except SAXParseException as error:
+        place = f"line {error.getLineNumber()}"
+        raise ValueError(f"is not well-formed XML ({error.getMessage()}, {place}); write it anew") from None
 
 
-def _top_elements(events: Iterator[tuple[str, Element]]) -> Iterator[Element]:
-    depth, count = 0, 0
-    root: Element | None = None
-    for event, element in events:
-        if event == "start":
-            root = element if root is None else root
-            depth, count = depth + 1, count + 1
-            if count > MAX_ELEMENTS:
-                raise ValueError(f"has over {MAX_ELEMENTS:,} elements in one image; split or mend the file")
-            continue
-        depth -= 1
-        if depth == 1 and root is not None:
-            yield element
-            root.clear()
-            count = 0
+class _TopElements(ContentHandler):
+    """Builds the elements below the root; what has been taken is let go. (iterparse of defusedxml takes five times as
+    long: its parser is not compiled.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done: list[Element] = []
+        self._open: list[Element] = []  # from a child of the root down
+        self._is_in_root = False
+        self._count = 0  # elements since the last was done, and their text in pieces of 64
+
+    def taken(self) -> list[Element]:
+        done, self._done = self._done, []
+        return done
+
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:  # noqa: N802 - the parser's names
+        self._add(1)
+        if not self._is_in_root:
+            self._is_in_root = True
+        elif self._open:
+            self._open.append(SubElement(self._open[-1], name, dict(attrs.items())))
+        else:
+            self._open.append(Element(name, dict(attrs.items())))
+
+    def characters(self, content: str) -> None:
+        if self._open and not content.isspace():
+            self._add(len(content) // 64)
+            self._open[-1].text = (self._open[-1].text or "") + content
+
+    def endElement(self, name: str) -> None:  # noqa: N802
+        if not self._open:
+            return
+        element = self._open.pop()
+        if not self._open:
+            self._done.append(element)
+            self._count = 0
+
+    def _add(self, count: int) -> None:
+        self._count += count
+        if self._count > MAX_ELEMENTS:
+            raise ValueError(f"has over {MAX_ELEMENTS:,} elements in one image; split or mend the file")
 
 
 def _images_of_split(root: Path, split: str, files: dict[Path, list[str]]) -> Iterator[Path]:
@@ -188,7 +228,7 @@ class _SplitReader:
         objects = ObjectList(file, size, BOX_FIELD)
         counts: dict[str, int] = defaultdict(int)
         for shape in element:
-            _ShapeReader(objects, shape, f"{place}, {shape.tag} {counts[shape.tag]}").read()
+            ShapeReader(objects, shape, f"{place}, {shape.tag} {counts[shape.tag]}").read()
             counts[shape.tag] += 1
         self.named.add(ListedImage(_image_id(image, name), image, file), objects, place)
 
@@ -222,105 +262,5 @@ def _declared(meta: Element) -> Iterator[str]:
     """The names of labels that may have boxes; the points of skeletons have a <parent>."""
     for label in meta.iter("label"):
         name = (label.findtext("name") or "").strip()
-        if name and label.find("parent") is None and label.findtext("type") not in _BOXLESS:
+        if name and label.find("parent") is None and label.findtext("type") not in BOXLESS:
             yield name
-
-
-class _ShapeReader:
-    """Reads one shape into `objects`, what is wrong with it too."""
-
-    def __init__(self, objects: ObjectList, element: Element, place: str) -> None:
-        self._objects = objects
-        self._element = element
-        self._name = (element.get("label") or "").strip()
-        self._place = f"{place} ({self._name if self._name.isidentifier() else short_repr(self._name)})"
-
-    def read(self) -> None:
-        tag = self._element.tag
-        if tag in _BOXLESS:
-            self._objects.warn(self._place, f"is a <{tag}>", NOT_OBJECTS)
-        elif tag not in _SHAPES:
-            known = ", ".join(sorted(_SHAPES | _BOXLESS))
-            self._objects.error(self._place, "", f"is a <{short_repr(tag)}>; known are {known}")
-        elif self._element.get("outside") == "1":
-            self._objects.warn(self._place, "has outside=1", OUTSIDE)
-        else:
-            try:
-                found = self._outline(tag)
-            except ValueError as error:
-                self._objects.error(self._place, tag, str(error))
-                return
-            if found is None:
-                self._objects.error(self._place, tag, "is empty; draw or remove it")
-                return
-            marks = {mark for mark in ("difficult", "truncated", "is_crowd", "crowd") if self._has(mark)}
-            is_crowd = bool(marks & {"is_crowd", "crowd"})
-            box, area = found
-            self._objects.add(self._place, self._name, box, "difficult" in marks, "truncated" in marks, is_crowd, area)
-
-    def _has(self, attribute: str) -> bool:
-        """Attributes of labels are the user's own; those that detkit knows are taken."""
-        found = (a.text for a in self._element.findall("attribute") if a.get("name") == attribute)
-        return (next(found, "") or "").strip().lower() in ("1", "true")
-
-    def _outline(self, tag: str) -> tuple[Corners, float] | None:
-        """The box and the area, NaN for that of the box. Raises ValueError."""
-        if tag == "box":
-            return self._box()
-        if tag == "polygon":
-            points = self._points()
-            return box_around(points), outline_area(points)
-        if tag == "ellipse":
-            cx, cy, rx, ry = (self._number(name) for name in ("cx", "cy", "rx", "ry"))
-            return ellipse_box(cx, cy, rx, ry, self._rotation()), math.pi * rx * ry
-        if tag == "mask":
-            return self._mask()
-        names = [name[:-1] + side for side in "12" for name in _CUBOID]
-        xs, ys = ([self._number(name) for name in names if name[0] == axis] for axis in "xy")
-        return box_around(list(zip(xs, ys, strict=True))), math.nan
-
-    def _box(self) -> tuple[Corners, float]:
-        x1, y1, x2, y2 = (self._number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
-        degrees = self._rotation()
-        if not degrees:
-            return (x1, y1, x2, y2), math.nan
-        self._objects.warn(self._place, f"is turned by {degrees:g} degrees", TURNED)
-        return box_around(turned_corners((x1, y1, x2, y2), degrees)), (x2 - x1) * (y2 - y1)
-
-    def _mask(self) -> tuple[Corners, float] | None:
-        left, top, width, height = (self._whole(name) for name in ("left", "top", "width", "height"))
-        counts = [_whole(text.strip(), "rle") for text in (self._element.get("rle") or "").split(",")]
-        found = runs_box(counts, (height, width))
-        if found is None:
-            return None
-        (x1, y1, x2, y2), area = found
-        return (left + x1, top + y1, left + x2, top + y2), area
-
-    def _points(self) -> Points:
-        """x,y;x,y;..."""
-        text = self._element.get("points") or ""
-        pairs = [pair.split(",") for pair in text.split(";")]
-        if not text or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"points are {short_repr(text)}, expected x,y;x,y;... in px; mend them")
-        return [(_number(x, "points"), _number(y, "points")) for x, y in pairs]
-
-    def _rotation(self) -> float:
-        return self._number("rotation") if self._element.get("rotation") else 0.0
-
-    def _number(self, name: str) -> float:
-        return _number(self._element.get(name) or "", name)
-
-    def _whole(self, name: str) -> int:
-        return _whole(self._element.get(name) or "", name)
-
-
-def _number(text: str, name: str) -> float:
-    if len(text) > 50 or not _NUMBER.fullmatch(text.strip()) or abs(float(text)) > _MAX_COORDINATE:
-        raise ValueError(f"{name} is {short_repr(text)}, expected a number of pixels; mend it")
-    return float(text)
-
-
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ValueError(f"{name} is {short_repr(text)}, expected a whole number of pixels; mend it")
-    return int(text)

@@ -5,7 +5,6 @@ A split may be divided: "all[:80%]" and "all[80%:]" are the images whose id has 
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -15,6 +14,7 @@ from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
 from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
 from detkit.data.formats.cvat_xml import find_cvat_splits
 from detkit.data.formats.hf_folder import find_hf_folder_splits
+from detkit.data.formats.hf_saved import find_hf_saved_splits
 from detkit.data.formats.labelme import find_labelme_splits
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.open_images import find_open_images_splits
@@ -25,6 +25,12 @@ from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_
 
 TRAIN_PERCENT = 80  # of a set that comes without division
 UNREAD = "folders are named as those of a split, have images, and are in no split"
+OF_OTHER_FORM = "files of another form are broken and are not read"
+
+
+def _find_hf_splits(root: Path) -> tuple[str, ...]:
+    return find_hf_folder_splits(root) or find_hf_saved_splits(root)
+
 
 _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "voc": find_splits,
@@ -33,7 +39,7 @@ _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "labelme": find_labelme_splits,
     "cvat": find_cvat_splits,
     "openimages": find_open_images_splits,
-    "huggingface": find_hf_folder_splits,
+    "huggingface": _find_hf_splits,
 }
 _LOOKED_FOR: dict[FormName, str] = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",
@@ -42,7 +48,7 @@ _LOOKED_FOR: dict[FormName, str] = {
     "labelme": "JSON files with shapes beside the images (labelme)",
     "cvat": "annotations.xml of CVAT for images (cvat)",
     "openimages": "SPLIT-annotations-bbox.csv (openimages)",
-    "huggingface": "metadata.jsonl or .csv with objects (huggingface)",
+    "huggingface": "metadata.jsonl or .csv with objects, or what save_to_disk writes (huggingface)",
 }
 _TITLES: dict[FormName, str] = {
     "voc": "VOC",
@@ -108,11 +114,21 @@ WHOLE = SplitPart()
 def find_form(root: Path, kind: FormName | None = None) -> Form:
     """The form of the data set at `root`, or its splits in the form that is given.
 
-    Raises DatasetMissing where nothing fits, ValueError where two forms do or a data.yaml is broken.
+    Raises DatasetMissing where nothing fits, ValueError where two forms do, or where a data.yaml is broken and no other
+    form fits.
     """
     check_folder(root)
     kinds = tuple(_FINDERS) if kind is None else (kind,)
-    found = [Form(kind, root, splits) for kind in kinds if (splits := _FINDERS[kind](root))]
+    found, broken = [], []
+    for tried in kinds:
+        try:
+            splits = _FINDERS[tried](root)
+        except ValueError as error:
+            broken.append(error)
+        else:
+            found += [Form(tried, root, splits)] if splits else []
+    if broken and not found:
+        raise broken[0]
     if not found:
         named = next((fault for kind in kinds for fault in _layout_faults(kind, root)), None)
         if named is not None:
@@ -122,9 +138,9 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
         raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
-    form = found[0]
-    faults = tuple(_layout_faults(form.kind, root))
-    return replace(form, faults=(*faults, *_unread_folders(form, {fault.file for fault in faults})))
+    faults = tuple(Fault(root, str(error), Severity.WARNING, summary=OF_OTHER_FORM) for error in broken)
+    faults += tuple(_layout_faults(found[0].kind, root))
+    return replace(found[0], faults=(*faults, *_unread_folders(found[0], faults)))
 
 
 def _layout_faults(kind: FormName, root: Path) -> Iterator[Fault]:
@@ -135,10 +151,10 @@ def _layout_faults(kind: FormName, root: Path) -> Iterator[Fault]:
             yield from coco_layout_faults(root)
 
 
-def _unread_folders(form: Form, told: AbstractSet[Path]) -> Iterator[Fault]:
+def _unread_folders(form: Form, told: Sequence[Fault]) -> Iterator[Fault]:
     """Warnings of folders that are named for a use, have images, and are no split's.
 
-    Where files list the images of all splits, the names of folders say nothing.
+    Where files list the images of all splits, the names of folders say nothing. `told` may name some already.
     """
     used = _folders_of_splits(form)
     for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
@@ -146,7 +162,8 @@ def _unread_folders(form: Form, told: AbstractSet[Path]) -> Iterator[Fault]:
         role = role_of(folder.name)
         if form.kind == "coco":  # whose files need not lie beside their images
             is_used = is_used or role in {role_of(split) for split in form.splits}
-        if role and not is_used and folder / ALONE not in told and any(iterate_images(folder)):
+        is_told = any(fault.file == folder / ALONE or f"{folder.name}'" in fault.message for fault in told)
+        if role and not is_used and not is_told and any(iterate_images(folder)):
             message = "has images, but nothing there says what is in them; add annotations or remove it"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
 
@@ -199,6 +216,13 @@ def roles(form: Form) -> Roles:
     if train and not val and not test:
         return _divided(train)
     return Roles(train, val, test) if test else Roles(train, (), val)
+
+
+def unused(form: Form) -> tuple[str, ...]:
+    """The splits that are for nothing by their names, beside others that are, and a trainval beside train and val."""
+    used = roles(form)
+    names = {parse_split(split)[0] for split in (*used.train, *used.val, *used.test)}
+    return tuple(split for split in form.splits if split not in names)
 
 
 def _divided(splits: Sequence[str]) -> Roles:

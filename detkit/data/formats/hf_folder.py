@@ -207,5 +207,5 @@ def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 for row in batch.to_pylist():
                     yield f"row {number}", row
                     number += 1
-    except (OSError, ValueError) as error:  # of Arrow: its errors are of these
+    except (OSError, ValueError, import_module("pyarrow").ArrowException) as error:
         raise ValueError(f"cannot be read as Parquet ({short_repr(str(error))}); write it anew") from None

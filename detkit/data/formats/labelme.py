@@ -1,9 +1,11 @@
 """Data sets of labelme: a JSON file beside each image (or in a folder of its own), which lists the shapes drawn in it.
 
-The file names its image; where that is not there, the image of the JSON file's own name is meant. Coordinates are px,
-continuous, from the top left corner. Every shape that has an area is an object, with the box around it.
+The file names its image; where that is not there, the image of the JSON file's own name is meant, else the one inside
+the file, which is written out. Coordinates are px, continuous, from the top left corner. Every shape that has an area
+is an object, with the box around it.
 """
 
+import base64
 import math
 import os
 from collections import defaultdict
@@ -15,6 +17,7 @@ from typing import Any
 import msgspec
 
 from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.formats.embedded_images import EmbeddedImages
 from detkit.data.formats.listing import ListedImage, list_images
 from detkit.data.formats.named_images import NamedImages, find_image, id_in_split, split_of_folder, stated_size
 from detkit.data.formats.outlines import box_around, ellipse_box, outline_area
@@ -72,9 +75,11 @@ def read_labelme_split(root: Path, split: str) -> ReadSplit:
         there = ", ".join(layout) or "none"
         raise DatasetMissing(f"{root}: split {split!r} is no folder with files of labelme; splits there: {there}")
     named = NamedImages()
+    written = EmbeddedImages(root, split)
     for folder in layout[split]:
         for path in sorted(folder.glob("*.json")):
-            _read_file(path, root, split, named)
+            _read_file(path, written, named)
+    named.faults += written.faults(layout[split][0])
     folders = {image.image.parent for image, _ in named.images()}
     named.leave_out(image for folder in sorted(folders | set(layout[split])) for image in list_images(folder, False))
     file = layout[split][0] if len(layout[split]) == 1 else root
@@ -107,7 +112,8 @@ def _is_labelme(path: Path) -> bool:
     return any(key in start for key in _KEYS)
 
 
-def _read_file(path: Path, root: Path, split: str, named: NamedImages) -> None:
+def _read_file(path: Path, written: EmbeddedImages, named: NamedImages) -> None:
+    root, split = written.root, written.split
     try:
         content = _decode(path)
     except ValueError as error:
@@ -117,15 +123,22 @@ def _read_file(path: Path, root: Path, split: str, named: NamedImages) -> None:
         named.faults.append(Fault(path, "has no list of shapes", Severity.WARNING, summary=OTHER_JSON))
         return
     image = _find_image(path, root, content.imagePath)
+    image_id = id_in_split(image or path, root, split)
+    try:
+        image = image or _write_image(path, content, image_id, written)
+    except ValueError as error:
+        named.faults.append(Fault(path, str(error), field="imageData"))
+        return
     if image is None:
-        named.faults.append(_no_image(path, content))
+        message = f"its image {short_repr(content.imagePath)} is not there; put it beside the file"
+        named.faults.append(Fault(path, message, field="imagePath"))
         return
     size, wrong = stated_size(image, _size(content))
     objects = ObjectList(path, size, BOX_FIELD)
     if wrong is not None:
         named.faults.append(Fault(path, wrong, field="imageWidth, imageHeight"))
     _read_shapes(content.shapes, objects)
-    named.add(ListedImage(id_in_split(image, root, split), image, path), objects)
+    named.add(ListedImage(image_id, image, path), objects)
 
 
 def _decode(path: Path) -> _File:
@@ -150,11 +163,15 @@ def _find_image(path: Path, root: Path, stated: object) -> Path | None:
     return found or find_image(path.stem, folders, root)
 
 
-def _no_image(path: Path, content: _File) -> Fault:
-    message = f"its image {short_repr(content.imagePath)} is not there; put it beside the file"
-    if bytes(memoryview(content.imageData)[:1]) == b'"':
-        message += ", or save the one inside the file: write base64.b64decode(imageData) under that name"
-    return Fault(path, message, field="imagePath")
+def _write_image(path: Path, content: _File, image_id: str, written: EmbeddedImages) -> Path | None:
+    """The image inside a file; None without. Raises ValueError."""
+    if bytes(memoryview(content.imageData)) == b"null":
+        return None
+    try:
+        data = base64.b64decode(msgspec.json.decode(content.imageData, type=str), validate=True)
+    except (ValueError, msgspec.DecodeError):
+        raise ValueError("is not an image in base64; put the image beside the file") from None
+    return written.write(image_id, data, path)
 
 
 def _size(content: _File) -> Size | None:

@@ -108,7 +108,7 @@ class ObjectList:
     def _inside(self, place: str, corners: Corners) -> Corners | None:
         x1, y1, x2, y2 = corners
         shown = ", ".join(f"{value:g}" for value in corners)
-        if not np.isfinite(corners).all() or x1 > x2 or y1 > y2:
+        if not all(map(math.isfinite, corners)) or x1 > x2 or y1 > y2:
             self.error(place, self.box_field, f"({shown}) is no box: expected x1 <= x2 and y1 <= y2 in px; mend it")
             return None
         if not _has_area(corners):
@@ -141,7 +141,7 @@ class ObjectList:
 
 
 def _has_area(corners: Corners) -> bool:
-    x1, y1, x2, y2 = np.array(corners, dtype=np.float32)  # as stored: rounding may leave no area
+    x1, y1, x2, y2 = map(np.float32, corners)  # as stored: rounding may leave no area
     return bool(x1 < x2 and y1 < y2)
 
 

@@ -17,9 +17,11 @@ Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 _ONE = 1.01  # the largest fraction of an image: tools that round, or count from 1, pass 1 by a little
 _LEAST_SIDE = 8  # px, of an image in which boxes may be told to be too small
-_SHARE = 0.5  # of the objects: fewer are single slips, of which each is told by itself
-_BEYOND = 0.25  # share of the boxes that leave their image as width and height, and fit it as corners
-_SLACK = 1.0  # px that a box may leave its image by: tools that count from 1
+_SHARE = 0.05  # of the objects: fewer are single slips, told as boxes of a pixel or less
+_FITTING = 0.95  # share of the boxes that fit their image as corners
+_BEYOND = 0.2  # and of those that leave it as width and height
+_LOOSE = 0.02  # share of the image's side that loosely drawn boxes leave it by
+_FAR = 0.1  # share by which one of them leaves it at least
 
 
 def units_fault(
@@ -50,8 +52,8 @@ def centres_fault(file: Path, stated: Sequence[Corners]) -> Fault | None:
     boxes = np.array(stated, dtype=np.float64).reshape(-1, 4)
     if not len(boxes):
         return None
-    beyond = np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2 > 0.5 + _ONE - 1
-    if not _fit_as_corners(boxes, np.ones(2)).all() or beyond.any(axis=1).mean() < _BEYOND:
+    beyond = (np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2 - 0.5).max(axis=1)
+    if not _are_corners(_fit_as_corners(boxes, np.ones((1, 2))), beyond):
         return None
     what, remedy = "corners (x1, y1, x2, y2)", "write class cx cy w h"
     return _fault(file, "box", boxes, np.ones(len(boxes), dtype=np.bool_), what, remedy, "centre and size")
@@ -60,20 +62,29 @@ def centres_fault(file: Path, stated: Sequence[Corners]) -> Fault | None:
 def _look_like_fractions(boxes: Floats) -> Bools:
     """(M,) whether all numbers are within 0..1, and not whole: a box of one pixel is no fraction."""
     inside = ((boxes >= 1 - _ONE) & (boxes <= _ONE)).all(axis=1)
-    found: Bools = inside & (boxes != np.rint(boxes)).any(axis=1)
+    is_whole_image = (boxes == (0, 0, 1, 1)).all(axis=1)  # 0-based, while a pixel of VOC's is (1, 1, 1, 1)
+    found: Bools = inside & ((boxes != np.rint(boxes)).any(axis=1) | is_whole_image)
     return found
 
 
 def _look_like_corners(boxes: Floats, sizes: Floats) -> bool:
     """Whether all boxes fit their images as corners, and many do not as width and height."""
-    limits = sizes[:, ::-1] + _SLACK
-    beyond = (boxes[:, :2] + boxes[:, 2:] > limits).any(axis=1)
-    return bool(_fit_as_corners(boxes, limits).all() and beyond.mean() >= _BEYOND)
+    limits = sizes[:, ::-1]  # (M, 2) width and height
+    beyond = ((boxes[:, :2] + boxes[:, 2:]) / limits - 1).max(axis=1)
+    return _are_corners(_fit_as_corners(boxes, limits), beyond)
+
+
+def _are_corners(fit: Bools, beyond: Floats) -> bool:
+    """Whether boxes are of corners: nearly all `fit` (M,) as such, and many do not fit as they are to be read.
+
+    beyond: (M,) how far they leave their image then, as shares of its side. Boxes drawn a little too large say nothing.
+    """
+    return bool(fit.mean() >= _FITTING and (beyond > _LOOSE).mean() >= _BEYOND and beyond.max() > _FAR)
 
 
 def _fit_as_corners(boxes: Floats, limits: Floats) -> Bools:
-    """(M,) whether they are boxes within their limits (M, 2) or (2,), width and height."""
-    is_inside = (boxes >= 0) & (boxes <= np.concatenate([limits, limits], axis=-1))
+    """(M,) whether they are boxes within their limits (M, 2), width and height, which counting from 1 may pass."""
+    is_inside = (boxes >= 0) & (boxes <= np.concatenate([limits, limits], axis=1) * _ONE)
     found: Bools = np.asarray(is_inside.all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1))
     return found
 

@@ -31,7 +31,7 @@ VOC_CLASSES = (
 
 NOT_ANNOTATED = "images have no annotation and are left out"
 FROM_0 = "splits look like a 0-based export (VOC counts from 1)"
-BACKGROUND = "images have no annotation and are taken to have no objects (labelmap.txt: Datumaro and CVAT write none)"
+BACKGROUND = "images have no annotation, as Datumaro and CVAT (labelmap.txt) write where there are no objects"
 NO_IMAGE = "annotations have no image and are left out"
 
 
@@ -157,7 +157,8 @@ def _listed_image(
     elif not images:
         faults.append(Fault(file, f"id {shown} has no image in {place.images.name}; add it or drop the id"))
     if not annotations and len(images) == 1 and not place.writes_empty:
-        faults.append(Fault(file, f"id {shown}", Severity.WARNING, summary=BACKGROUND))
+        message = f"id {shown} has no annotation; it is taken to have no objects"
+        faults.append(Fault(file, message, Severity.WARNING, summary=BACKGROUND))
         return ListedImage(one_word(one), images[0], place.annotations / f"{one}.xml")
     if not annotations:
         message = f"{place.annotations / one}.xml is missing; add it or drop the id"

@@ -67,7 +67,7 @@ def _plain_places(root: Path) -> dict[str, VocPlace]:
     whole = _plain_place(root)
     if whole is None:
         folders = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-        return {folder.name: place for folder in folders if (place := _plain_place(folder)) is not None}
+        return {folder.name: place for folder in folders if (place := _plain_place(folder) or _deep_place(folder))}
     lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.is_file()]
     if lists:
         return {path.stem: VocPlace(whole.images, whole.annotations, path) for path in lists}
@@ -75,13 +75,13 @@ def _plain_places(root: Path) -> dict[str, VocPlace]:
 
 
 def _named_folders(whole: VocPlace) -> dict[str, VocPlace]:
-    """The splits of images/train and annotations/train; empty where any folder of images is named for nothing."""
-    folders = [folder.name for folder in sorted(whole.images.iterdir()) if folder.is_dir()]
+    """The splits of images/train and annotations/train; empty where no such folder is named for a use."""
     if whole.images == whole.annotations or any(iterate_images(whole.images, below=False)):
         return {}
-    if not all(role_of(name) and (whole.annotations / name).is_dir() for name in folders):
-        return {}
-    return {name: VocPlace(whole.images / name, whole.annotations / name) for name in folders}
+    folders = [folder.name for folder in sorted(whole.images.iterdir()) if folder.is_dir()]
+    pairs = {name: VocPlace(whole.images / name, whole.annotations / name) for name in folders}
+    splits = {name: place for name, place in pairs.items() if place.annotations.is_dir()}
+    return splits if any(map(role_of, splits)) else {}
 
 
 def _plain_place(folder: Path) -> VocPlace | None:
@@ -90,8 +90,11 @@ def _plain_place(folder: Path) -> VocPlace | None:
         return VocPlace(folder, folder)
     annotations = _first(folder, _ANNOTATION_FOLDERS, lambda place: any(iterate_files(place, XML)))
     images = _first(folder, _IMAGE_FOLDERS, lambda place: any(iterate_images(place)))
-    if annotations is not None and images is not None:
-        return VocPlace(images, annotations)
+    return None if annotations is None or images is None else VocPlace(images, annotations)
+
+
+def _deep_place(folder: Path) -> VocPlace | None:
+    """Images and XML files together, all in folders below one that is named for its use."""
     return VocPlace(folder, folder) if role_of(folder.name) and _has_pairs(folder, below=True) else None
 
 

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from detkit.data.faults import LISTED_TWICE, Fault, Severity, image_fault
-from detkit.data.formats.listing import ListedImage, image_id_of, list_images
+from detkit.data.formats.listing import ListedImage, image_id_of, iterate_files, list_images
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
 from detkit.data.formats.units import centres_fault
 from detkit.data.formats.yolo_labels import YoloLabels, parse_labels
@@ -26,6 +26,11 @@ from detkit.data.formats.yolo_layout import (
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.io.images import ImageError, ImageHeader, read_header
 from detkit.runtime.console import track
+
+TEXT = frozenset({".txt"})
+
+
+NO_IMAGE = "label files have no image and are left out"
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,10 @@ def _list_split(layout: YoloLayout, split: str) -> tuple[list[ListedImage], list
     faults: list[Fault] = []
     files = [_images_of(place, layout, faults) for place in places]
     tops = [_top(place, listed) for place, listed in zip(places, files, strict=True)]
-    top = Path(os.path.commonpath(tops))
+    top = os.path.commonpath([place.absolute() for place in tops])  # lists may name some images from / on, others not
     for path in chain.from_iterable(files):
-        image = ListedImage(image_id_of(path.relative_to(top)), path, label_path(path, layout.root))
+        image_id = image_id_of(path.absolute().relative_to(top))
+        image = ListedImage(image_id, path, label_path(path, layout.root))
         first = images.setdefault(image.image_id, image)
         if first is image:
             continue
@@ -106,7 +112,7 @@ def _list_split(layout: YoloLayout, split: str) -> tuple[list[ListedImage], list
         else:
             message = f"has the id of {first.image}, {image.image_id!r} (the path without suffix, / and spaces)"
             faults.append(Fault(path, f"{message}; rename one"))
-    faults += _find_orphans([image.annotation for image in images.values()], places)
+    faults += _find_orphans([image.annotation for image in images.values()], places, layout.root)
     return list(images.values()), faults
 
 
@@ -125,17 +131,22 @@ def _read_list(file: Path, layout: YoloLayout, faults: list[Fault]) -> Iterator[
 def _top(place: Path, images: Sequence[Path]) -> Path:
     """The folder that ids start from: in train/, which has images/ and labels/, it is images/."""
     if not place.is_dir():
-        return Path(os.path.commonpath([image.parent for image in images])) if images else place.parent
+        return Path(os.path.commonpath([image.parent.absolute() for image in images])) if images else place.parent
     inner = place / "images"
     return inner if all(image.is_relative_to(inner) for image in images) else place
 
 
-def _find_orphans(labels: Iterable[Path], places: Sequence[Path]) -> Iterator[Fault]:
-    """Label files without image, in the folders of those that have one; a list may leave out images as it likes."""
+def _find_orphans(labels: Iterable[Path], places: Sequence[Path], root: Path) -> Iterator[Fault]:
+    """Label files without image, beside those that have one and in the folders that are of labels alone.
+
+    A list may leave out images as it likes.
+    """
     if not all(place.is_dir() for place in places):
         return
     known = set(labels)
-    for folder in sorted({label.parent for label in known}):
-        for path in sorted(folder.glob("*.txt")):
-            if path not in known and path.name not in NAME_FILES:
-                yield Fault(path, "has no image", Severity.INFO)
+    found = {path for folder in {label.parent for label in known} for path in iterate_files(folder, TEXT, below=False)}
+    for folder in {label_path(place / "image.png", root).parent for place in places}.difference(places):
+        found.update(iterate_files(folder, TEXT))
+    for path in sorted(found - known):
+        if path.name not in NAME_FILES:
+            yield Fault(path, "has no image", Severity.WARNING, summary=NO_IMAGE)

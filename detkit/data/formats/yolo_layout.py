@@ -12,7 +12,7 @@ Without a YAML file the class names stand in classes.txt, obj.names or _darknet.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
 import yaml
@@ -22,6 +22,7 @@ from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.split_names import role_of
 from detkit.data.io.files import read_bytes
+from detkit.data.io.images import SUFFIXES
 
 KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
@@ -73,6 +74,8 @@ def yolo_layout_faults(root: Path) -> Iterator[Fault]:
 
 def label_path(image: Path, root: Path) -> Path:
     """Where the labels of an image are: beside it, or below `labels` where its path has `images`."""
+    if image.is_absolute() and not root.is_absolute():
+        root = root.absolute()
     inside = image.is_relative_to(root)
     parts = list(image.relative_to(root).parts if inside else image.parts)
     for place in reversed(range(len(parts) - 1)):
@@ -107,19 +110,26 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     if "\0" in text:
         return None
     path = Path(text.replace("\\", "/"))
-    if path.is_absolute() and path.exists():
+    if path.is_absolute() and _is_there(path):
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
-    away = bool(parts) and not any((base / parts[0]).exists() for base in bases)
+    away = bool(parts) and not any(_is_there(base / parts[0]) for base in bases)
     for start in range(len(parts)) if foreign or away else (0,):
         end = parts[start:]
         if start and end == ["images"]:
             break  # too little: it would be the same for all splits
         for base in bases:
-            if base.joinpath(*end).exists():
+            if _is_there(base.joinpath(*end)):
                 return base.joinpath(*end)
     return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file may have
+        return False
 
 
 def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
@@ -131,7 +141,7 @@ def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
             if path.stem in _PREFERRED:
                 raise
             continue  # it may have nothing to do with the data set
-        if any(key in content for key in KEYS) and ("names" in content or "nc" in content):
+        if _names_splits(root, content) and ("names" in content or "nc" in content):
             found.append((path, content))
     found = [(path, content) for path, content in found if path.stem in _PREFERRED] or found
     if len(found) > 1:
@@ -140,11 +150,24 @@ def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
     return found[0] if found else None
 
 
+def _names_splits(root: Path, content: dict[object, object]) -> bool:
+    """Whether any key is that of a split: by its name, or as it names a folder or file that is there."""
+    keys = [key for key in content if isinstance(key, str) and key not in ("names", "path")]
+    bases = _bases(root, content.get("path"))
+    places = [content[key] for key in keys]
+    return any(map(role_of, keys)) or any(
+        isinstance(place, str) and place != "" and resolve(place, bases) is not None for place in places
+    )
+
+
 def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
     """A .data file that has lines key = value, of which names and train are two."""
     found = []
     for path in sorted(root.glob("*.data")):
-        pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+        try:
+            pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+        except ValueError:
+            continue  # numbers, say: it has nothing to do with the data set
         content: dict[object, object] = {key.strip(): value.strip() for key, _, value in pairs}
         if "names" in content and any(isinstance(key, str) and role_of(key) for key in content):
             found.append((path, content))
@@ -157,18 +180,29 @@ def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
 def _listed_layout(root: Path) -> YoloLayout | None:
     """Of text files that are named for what they are for and list images; None where there are none."""
     names = _names_of_files(root)
-    lists = [path for path in sorted(root.glob("*.txt")) if role_of(path.stem) and path.name not in NAME_FILES]
     places: dict[str, tuple[Path, ...]] = {}
     absent = {}
-    for path in lists if names else ():
+    for path in _lists(root) if names else ():
         if not any(image is not None and image.is_file() for _, _, image in listed_images(path, (root,))):
             absent[path.stem] = f"is {path.name}, of which no image is there"
         elif not _has_labels(path, root, (root,)):
             absent[path.stem] = f"is {path.name}, of which no image has a label file"
         else:
             places[path.stem] = (path,)
-    unlabelled = frozenset(absent)
-    return YoloLayout(root, names, places, absent, unlabelled, root, (root,)) if places else None
+    if not absent and not places:
+        return None
+    if not places:  # the lists are of no use: what is there is read, and they are told of
+        places = _plain_layout(root).places
+    return YoloLayout(root, names, places, absent, frozenset(absent), None, (root,))
+
+
+def _lists(root: Path) -> Iterator[Path]:
+    """The text files named for what they are for that list images, or nothing."""
+    for path in sorted(root.glob("*.txt")):
+        if role_of(path.stem) and path.name not in NAME_FILES and path.is_file():
+            lines = [line.strip() for line in _read_text(path).split("\n") if line.strip()]
+            if not lines or any(PurePosixPath(line.replace("\\", "/")).suffix.lower() in SUFFIXES for line in lines):
+                yield path
 
 
 def _read_yaml(path: Path) -> dict[object, object]:
@@ -285,7 +319,7 @@ def _names_alone(root: Path) -> tuple[str, ...]:
     for stem in _PREFERRED:
         for path in (root / f"{stem}.yaml", root / f"{stem}.yml"):
             content = _read_yaml(path) if path.is_file() else {}
-            if "names" in content and not any(isinstance(key, str) and role_of(key) for key in content):
+            if "names" in content and not _names_splits(root, content):
                 return _names(path, content, (root,))
     return ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.class_names import checked_classes
-from detkit.data.formats.forms import Form, parse_split
+from detkit.data.formats.forms import Form, parse_split, unused
 from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
 from detkit.data.formats.voc import list_split
@@ -51,7 +51,13 @@ def check_data(reader: SplitReader, splits: Sequence[str], classes: Sequence[str
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
         faults += _find_unlisted(form.root, names)
-    return CheckReport(form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable)
+    if not splits and (left_out := unused(form)):
+        message = f"by their names, {', '.join(left_out)} are neither trained nor tested on; a config may name them"
+        faults.append(Fault(form.root, message, Severity.INFO))
+    can_train = not any(fault.severity is Severity.ERROR for fault in faults)
+    return CheckReport(
+        form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable, can_train
+    )
 
 
 def _find_turned(form: Form, splits: Sequence[ReadSplit], images: CheckedImages) -> Iterator[Fault]:

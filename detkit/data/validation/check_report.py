@@ -20,8 +20,8 @@ class CheckReport:
     faults: tuple[Fault, ...]  # errors first
     splits: dict[str, ReadSplit]
     near_duplicates: tuple[NearDuplicate, ...]  # each also among the faults
-    unreadable: tuple[Fault, ...] = ()  # images, each also among the faults
-    can_train: bool = True  # whether what training does with these splits would begin
+    unreadable: tuple[Fault, ...]  # images, each also among the faults
+    can_train: bool  # whether training on these splits would begin
 
     def count(self, severity: Severity) -> int:
         return sum(fault.severity is severity for fault in self.faults)

@@ -9,16 +9,19 @@ import pytest
 from PIL import Image
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, FaultError, Severity
 from detkit.data.formats.coco import (
+    FOREIGN,
     NO_AREA,
     NO_SIZE,
+    NOT_READ,
     OUTSIDE,
     coco_annotation_file,
+    find_coco_images,
     find_coco_splits,
     read_coco_split,
 )
-from detkit.data.formats.forms import Form
+from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.opening import open_form
 from detkit.data.io.images import ImageError
 
@@ -117,10 +120,11 @@ def test_images_are_taken_from_the_folder_that_has_the_most(tmp_path: Path) -> N
     (root / "train").mkdir()
     Image.new("RGB", (4, 4)).save(root / "train/001.png")
     names = [image["file_name"] for image in value["images"]]
-    assert coco_image_folder(root, root / "annotations/instances_train.json", names) == (root / "images", set(names))
+    found = find_coco_images(root, root / "annotations/instances_train.json", names)
+    assert (found.folder, found.there, found.dropped) == (root / "images", set(names), 0)
     (root / "images/sub/003.png").unlink()
-    found = coco_image_folder(root, root / "annotations/instances_train.json", names)
-    assert found == (root / "images", {"001.png", "002.png"})
+    found = find_coco_images(root, root / "annotations/instances_train.json", names)
+    assert (found.folder, found.there, found.faults) == (root / "images", {"001.png", "002.png"}, ())
 
 
 def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
@@ -139,6 +143,78 @@ def test_files_of_other_tasks_are_no_splits(tmp_path: Path) -> None:
     (root / "broken.json").write_text("{")
     assert find_coco_splits(root) == ("train2017", "val2017")
     assert find_coco_splits(root / "gone") == ()
+
+
+def test_any_file_in_the_folder_of_a_split_is_one(tmp_path: Path) -> None:
+    for split, number in (("train", 7), ("val", 8)):
+        make(tmp_path, f"{split}/labels.json", f"{split}/data", content(number))
+    make(tmp_path, "val/more.json", "val/data", content(9))
+    assert find_coco_splits(tmp_path) == ("train", "val", "val/more.json")
+    data = open_form(find_form(tmp_path), ["train", "val", "val/more.json"], None, pytest.fail)
+    assert [path.relative_to(tmp_path).as_posix() for path in data.paths] == [
+        "train/data/007.png",
+        "val/data/008.png",
+        "val/data/009.png",
+    ]
+    for number in range(30):
+        (tmp_path / "train" / f"{number}.json").write_text("{}")
+    assert "train" not in find_coco_splits(tmp_path)  # a file an image: of another form
+
+
+@pytest.mark.parametrize("name", ["valid/_annotations.coco.json", "annotations/instances_valid.json"])
+def test_a_broken_file_of_a_tool_is_a_split_whose_reading_tells(tmp_path: Path, name: str) -> None:
+    make(tmp_path, "train/_annotations.coco.json", "train", content(7))
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text('{"images": [')
+    form = find_form(tmp_path)
+    assert (form.splits, form.faults) == (("train", "valid"), ())
+    with pytest.raises(FaultError, match=f"{name}: is not JSON"):
+        open_form(form, ["valid"], None)
+
+
+def test_other_broken_files_that_are_named_as_splits_are_told(tmp_path: Path) -> None:
+    official(tmp_path, content(7))
+    for name in ("annotations/val.json", "test.json", "notes.json", "annotations/image_info_test2017.json"):
+        (tmp_path / name).write_text("{")
+    told = find_form(tmp_path).faults
+    assert [fault.file.name for fault in told] == ["val.json", "test.json"]
+    assert {(fault.severity, fault.summary) for fault in told} == {(Severity.WARNING, NOT_READ)}
+
+
+@pytest.mark.parametrize("lead", ["", "/", "../", "C:\\", "train/", "/home/me/data/train/", "D:\\data\\train\\"])
+def test_names_of_another_machine(tmp_path: Path, lead: str) -> None:
+    value = content(7, 8)
+    value["images"][1]["file_name"] = "sub/008.png"
+    root = make(tmp_path, "annotations/train.json", "images", value)
+    for image in value["images"]:
+        image["file_name"] = lead + image["file_name"]
+    (root / "annotations/train.json").write_text(json.dumps(value))
+    warnings: list[str] = []
+    data = open_form(Form("coco", root, ()), ["train"], None, warnings.append)
+    assert data.paths == (root / "images/007.png", root / "images/sub/008.png")
+    assert [FOREIGN in warning for warning in warnings] == ([True] if "train" in lead else [])
+
+
+def test_folders_are_not_dropped_where_names_would_be_one(tmp_path: Path) -> None:
+    value = content(7, 8)
+    for image, name in zip(value["images"], ("cam a/f.png", "cam b/f.png"), strict=True):
+        image["file_name"] = name
+    root = make(tmp_path, "train.json", "images", content(7, 8))
+    (root / "train.json").write_text(json.dumps(value))
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images/f.png")
+    with pytest.raises(FaultError, match=r"none of its 2 images, such as 'cam a/f\.png', is in"):
+        open_form(Form("coco", root, ()), ["train"], None)
+
+
+@pytest.mark.parametrize("above", ["a/" * 2000, "a/" * 200_000, "a" * 300 + "/"])
+def test_names_that_no_file_may_have_neither_hang_nor_stop(tmp_path: Path, above: str) -> None:
+    value = content(7)
+    value["images"][0]["file_name"] = f"{above}gone.png"
+    root = make(tmp_path, "train.json", "images", content(7))
+    (root / "train.json").write_text(json.dumps(value))
+    with pytest.raises(FaultError, match=r"(none of its 1 images, such as|expected the name of an image)") as caught:
+        open_form(Form("coco", root, ()), ["train"], None)
+    assert len(str(caught.value)) < 1000
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
@@ -249,37 +325,60 @@ def test_the_same_image_in_two_splits(tmp_path: Path) -> None:
     assert data.image_ids == ("7", "8", "9")
     assert data.ground_truth().counts.tolist() == [3, 0, 0]
     assert len(warnings) == 1
-    assert f"4 {LISTED_TWICE}; the first: {root}/annotations/all.json: image id 7: is also in" in warnings[0]
+    there = f"image {root}/images/007.png: is also in 'part' ({root}/annotations/part.json)"
+    assert f"2 {LISTED_TWICE}; the first: {root}/annotations/all.json: {there}" in warnings[0]
     make(tmp_path, "annotations/other.json", "images", content(7, boxes=[[1, 1, 2, 2]]))
-    with pytest.raises(ValueError, match=r"other.json: image id 7: has other objects than in .*part.json"):
+    with pytest.raises(
+        ValueError, match=r"other.json: image .*images/007.png: has other objects than in 'part' .*part.json"
+    ):
         open_form(Form("coco", root, ()), ["part", "other"], None)
     official(tmp_path, content(7))
-    with pytest.raises(ValueError, match=r"image id 7: is .*train2017/007.png, in .*part.json it is .*images/007.png"):
-        open_form(Form("coco", root, ()), ["part", "train2017"], None)
 
 
-@pytest.mark.parametrize("category", [{"id": 9, "name": "Dog"}, {"id": 5, "name": "dog"}])
-def test_splits_must_agree_on_categories(tmp_path: Path, category: Content) -> None:
+def test_the_same_number_for_two_images(tmp_path: Path) -> None:
+    root = official(tmp_path, content(7, 8))
+    official(tmp_path, content(7), "val2017")
+    data = open_form(Form("coco", root, ()), ["train2017", "val2017"], None, pytest.fail)
+    assert data.image_ids == ("train2017_7", "8", "val2017_7")
+    assert [path.parent.name for path in data.paths] == ["train2017", "train2017", "val2017"]
+    assert data.ground_truth().image_numbers == (1, 2, 3)
+    assert data.ground_truth().counts.tolist() == [3, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("category", "classes", "numbers"),
+    [
+        ({"id": 9, "name": "Dog"}, ("zebra", "cat", "dog", "Dog"), (2, 4, 9, 10)),
+        ({"id": 5, "name": "dog"}, ("zebra", "cat", "dog"), (2, 4, 9)),
+    ],
+)
+def test_splits_may_number_categories_otherwise(
+    tmp_path: Path, category: Content, classes: tuple[str, ...], numbers: tuple[int, ...]
+) -> None:
+    value = content(8, boxes=[[1, 2, 3, 4]]) | {"categories": [category]}
+    value["annotations"][0]["category_id"] = category["id"]
+    official(tmp_path, value, "val2017")
     root = official(tmp_path, content(7))
-    official(tmp_path, content(8) | {"annotations": [], "categories": [category]}, "val2017")
-    with pytest.raises(ValueError, match=r"instances_val2017.json: categories: '[Dd]og' has id [59]"):
-        open_form(Form("coco", root, ()), ["train2017", "val2017"], None)
+    data = open_form(Form("coco", root, ()), ["train2017", "val2017"], None, pytest.fail)
+    assert (data.classes, data.ground_truth().category_numbers) == (classes, numbers)
+    assert data.ground_truth().objects.labels.tolist() == [2, 2, 1, classes.index(category["name"])]
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
     root = official(tmp_path, {"images": [], "annotations": [], "categories": []})
-    for splits in ([], ["train2017"]):
-        with pytest.raises(ValueError, match="list no images"):
-            open_form(Form("coco", root, ()), splits, None)
+    with pytest.raises(ValueError, match=r"instances_train2017\.json: 'train2017' lists no images"):
+        open_form(Form("coco", root, ()), ["train2017"], None)
+    with pytest.raises(ValueError, match=r"the splits \[\] list no images"):
+        open_form(Form("coco", root, ()), [], None)
     official(tmp_path, content(7) | {"annotations": [], "categories": []})
-    with pytest.raises(ValueError, match="no categories, so no classes"):
+    with pytest.raises(ValueError, match="no objects, so no classes"):
         open_form(Form("coco", root, ()), ["train2017"], None)
     assert open_form(Form("coco", root, ()), ["train2017"], ["dog"], pytest.fail).ground_truth().category_numbers == (
         1,
     )
 
 
-def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
+def test_the_first_error_stops_and_reading_lists_all(tmp_path: Path) -> None:
     value = content(7, 8)
     value["annotations"][0]["bbox"] = [1, 2, 3]
     value["annotations"][1]["category_id"] = 1
@@ -292,14 +391,13 @@ def test_the_first_error_stops_and_a_scan_lists_all(tmp_path: Path) -> None:
     assert [fault.field for fault in found.faults if fault.severity is Severity.ERROR] == [
         "bbox",
         "category_id",
-        "category_id",
         "file_name",
     ]
     assert [fault.summary for fault in found.faults if fault.severity is Severity.WARNING] == [CLIPPED]
     assert found.file == root / "annotations/instances_train2017.json"
     assert [path.name for path in found.paths] == ["007.png", "008.png"]
-    assert found.ground_truth.classes == ("zebra", "cat", "dog")
-    assert found.ground_truth.counts.tolist() == [1, 0]
+    assert found.truth.classes == ("zebra", "cat", "dog")
+    assert found.truth.counts.tolist() == [1, 0]
 
 
 def test_a_broken_file_is_one_fault(tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ def add(key: str, **fields: object) -> Callable[[Content], None]:
 
 
 DOG, CAT = "annotation 0 (id 11, dog)", "annotation 1 (id 12, cat)"
+CAT_7 = "annotation 1 (id 12)"  # of an unknown class
 BOX, NUMBER = "expected four numbers of px", "expected a whole number"
 
 
@@ -221,10 +222,10 @@ BOX, NUMBER = "expected four numbers of px", "expected a whole number"
         (drop("images", 1, "file_name"), "image 1 (id 3)", "file_name", "is None, expected the name of an image"),
         (change("images", 1, file_name=""), "image 1 (id 3)", "file_name", "is ''"),
         (change("images", 1, file_name="./"), "image 1 (id 3)", "file_name", "expected the name"),
-        (change("images", 1, file_name="/etc/a.jpg"), "image 1 (id 3)", "file_name", "'/etc/a.jpg' leads out of"),
-        (change("images", 1, file_name="b/../../a.jpg"), "image 1 (id 3)", "file_name", "leads out of"),
-        (change("images", 1, file_name="b\\a.jpg"), "image 1 (id 3)", "file_name", "write folder/name.jpg"),
-        (change("images", 1, file_name="b\0.jpg"), "image 1 (id 3)", "file_name", "leads out of"),
+        (change("images", 1, file_name="/../.."), "image 1 (id 3)", "file_name", "is '/../..', expected the name"),
+        (change("images", 1, file_name="C:\\"), "image 1 (id 3)", "file_name", "expected the name of an image"),
+        (change("images", 1, file_name="b\0.jpg"), "image 1 (id 3)", "file_name", "expected the name of an image"),
+        (change("images", 1, file_name=["b.jpg"]), "image 1 (id 3)", "file_name", "expected the name of an image"),
         (add("categories", id="1", name="x"), "category 2", "id", f"is '1', {NUMBER}"),
         (add("categories", id=1), "category 2 (id 1)", "name", "is None, expected a text"),
         (add("categories", id=1, name="  "), "category 2 (id 1)", "name", "is empty"),
@@ -287,6 +288,45 @@ def test_all_faults_of_an_annotation_are_told(tmp_path: Path) -> None:
     value["annotations"][0] = {"id": "x", "image_id": 1, "category_id": 1, "bbox": [], "area": [], "iscrowd": -1}
     fields = [fault.field for fault in read(tmp_path, value).faults]
     assert fields == ["image_id", "category_id", "bbox", "area", "iscrowd"]
+
+
+@pytest.mark.parametrize(("convert", "first"), [(str, "'7'"), (float, "7.0")])
+def test_ids_that_are_no_whole_numbers_are_one_fault_a_kind(
+    tmp_path: Path, convert: Callable[[int], object], first: str
+) -> None:
+    value = content()
+    for annotation in value["annotations"]:
+        annotation["image_id"] = convert(annotation["image_id"])
+    value["annotations"][1]["category_id"] = None
+    found = read(tmp_path, value)
+    assert [(fault.object, fault.field) for fault in found.faults] == [(DOG, "image_id"), (CAT_7, "category_id")]
+    assert f"is {first}, and 1 more are no whole numbers; write ids as numbers like 17" in str(found.faults[0])
+    assert "is None, expected a whole number; write ids" in str(found.faults[1])
+    value = content()
+    value["images"] = [image | {"id": convert(image["id"])} for image in value["images"]]
+    value["annotations"] = []
+    (fault,) = read(tmp_path, value).faults
+    assert f"a.json: image 0: id: is {first}, and 1 more are no whole numbers" in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [
+        ("cam a\\b.jpg", "cam a/b.jpg"),
+        ("/home/me/set/b.jpg", "home/me/set/b.jpg"),
+        ("\\\\server\\share\\b.jpg", "server/share/b.jpg"),
+        ("C:\\set\\b.jpg", "set/b.jpg"),
+        ("../../b.jpg", "b.jpg"),
+        ("x/../../b.jpg", "x/b.jpg"),
+        ("./x//b.jpg", "x/b.jpg"),
+    ],
+)
+def test_names_never_lead_out_of_the_folder(tmp_path: Path, stated: str, name: str) -> None:
+    value = content()
+    value["images"][1]["file_name"] = stated
+    found = read(tmp_path, value)
+    assert found.faults == ()
+    assert found.images[1].file_name == name
 
 
 BARE = b'{"images": [], "categories": [], "annotations": [%s]}'

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detkit.data.faults import DatasetMissing
-from detkit.data.formats.forms import Form, Roles, SplitPart, find_form, parse_split, roles
+from detkit.data.faults import DatasetMissing, Severity
+from detkit.data.formats.forms import OF_OTHER_FORM, UNREAD, Form, Roles, SplitPart, find_form, parse_split, roles
 from detkit.data.formats.opening import open_form
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
@@ -62,6 +62,43 @@ def test_nothing_and_two_forms_are_errors(tmp_path: Path) -> None:
     assert find_form(tmp_path, "coco").kind == "coco"
     with pytest.raises(DatasetMissing, match=r"ImageSets.*\(voc\)$"):
         find_form(tmp_path, "voc")
+
+
+def test_folders_of_images_that_no_split_reads_are_told(tmp_path: Path) -> None:
+    add_voc(tmp_path / "train")
+    for name in ("val", "train2", "samples", "test"):
+        (tmp_path / name).mkdir()
+    for name in ("val", "train2", "samples"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name / "a.png")
+    form = find_form(tmp_path)
+    assert form.splits == ("train",)
+    assert [(fault.file.name, fault.severity, fault.summary) for fault in form.faults] == [
+        ("train2", Severity.WARNING, UNREAD),
+        ("val", Severity.WARNING, UNREAD),
+    ]
+
+
+def test_folders_that_a_split_of_another_name_reads_are_not_told(tmp_path: Path) -> None:
+    for folder in ("training", "valid", "test"):
+        for inner in ("images", "labels"):
+            (tmp_path / folder / inner).mkdir(parents=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / folder / "images/a.png")
+        (tmp_path / folder / "labels/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text(
+        "train: training/images\nval: ../valid/images\ntest: test/images\nnames: [dog]\n"
+    )
+    assert find_form(tmp_path) == Form("yolo", tmp_path, ("train", "val", "test"))
+
+
+def test_broken_files_of_another_form_do_not_stop(tmp_path: Path) -> None:
+    add_voc(tmp_path)
+    (tmp_path / "data.yaml").write_text("[")
+    (tmp_path / "numbers.data").write_bytes(b"\xff\x00")
+    form = find_form(tmp_path)
+    assert (form.kind, [fault.summary for fault in form.faults]) == ("voc", [OF_OTHER_FORM])
+    assert "data.yaml: is not valid YAML" in str(form.faults[0])
+    with pytest.raises(ValueError, match=r"data\.yaml: is not valid YAML"):
+        find_form(tmp_path, "yolo")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Files of labelme: where they are found, which shapes are objects, and what is refused with file, shape and field."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -226,11 +227,20 @@ def test_images_outside_of_the_data_set_are_not_taken(tmp_path: Path) -> None:
         assert len(found.truth) == 0
 
 
-def test_an_image_inside_the_file_is_told_how_to_write(tmp_path: Path) -> None:
-    labelled(tmp_path / "a.json", DOG, imageData="aGVsbG8=")
-    (message,) = errors(read_labelme_split(tmp_path, "all"))
-    assert message.startswith(f"{tmp_path / 'a.json'}: imagePath: its image 'a.png' is not there")
-    assert "save the one inside the file" in message
+def test_an_image_inside_the_file_is_written_out_once(tmp_path: Path) -> None:
+    data = image(tmp_path / "elsewhere.png").read_bytes()
+    root = tmp_path / "set"
+    path = labelled(root / "train/cam a/f.json", DOG, path="gone.png", imageData=base64.b64encode(data).decode())
+    found = read_labelme_split(root, "train")
+    assert [fault.severity for fault in found.faults] == [Severity.INFO]
+    assert f"1 images inside were written to {root / 'detkit_images/train'}" in str(found.faults[0])
+    assert found.truth.image_ids == ("cam_a_f",) and len(found.truth.objects) == 1
+    assert found.paths == (root / "detkit_images/train/cam_a_f.png",) and found.paths[0].read_bytes() == data
+    assert read_labelme_split(root, "train").faults == ()
+    assert find_labelme_splits(root) == ("train",)
+    for text, message in (("no base64!", "is not an image in base64"), ("aGVsbG8=", "is no image that can be read")):
+        labelled(path, DOG, path="gone.png", imageData=text)
+        assert f"{path}: imageData: {message}" in errors(read_labelme_split(root, "train"))[0]
 
 
 def test_images_without_file_are_left_out_and_files_without_shapes_are_background(tmp_path: Path) -> None:

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 from detkit.data.dataset import DetectionDataset
-from detkit.data.faults import CLIPPED, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, DatasetMissing, FaultError, Severity
 from detkit.data.formats.forms import Form
 from detkit.data.formats.opening import open_form
-from detkit.data.formats.yolo import read_yolo_split
+from detkit.data.formats.yolo import NO_IMAGE, read_yolo_split
 from detkit.data.formats.yolo_labels import NO_AREA, TWICE, YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import find_yolo_splits
-from detkit.data.io.images import ImageError
 
 HEIGHT, WIDTH = 20, 40
 NAMES = ("dog", "cat")
@@ -39,10 +38,10 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def parse(tmp_path: Path, text: str | bytes, classes: tuple[str, ...] | None = None) -> YoloLabels:
+def parse(tmp_path: Path, text: str | bytes) -> YoloLabels:
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return parse_labels(path, (HEIGHT, WIDTH), NAMES, classes)
+    return parse_labels(path, (HEIGHT, WIDTH), NAMES)
 
 
 # One label file
@@ -127,11 +126,11 @@ def test_files_without_lines_or_not_there_have_no_objects(tmp_path: Path) -> Non
     assert gone.objects.boxes.shape == (0, 4) and gone.faults == ()
 
 
-def test_files_that_are_no_text_and_other_classes(tmp_path: Path) -> None:
+def test_files_that_are_no_text_and_places_of_objects(tmp_path: Path) -> None:
     assert "cannot be read as UTF-8" in str(parse(tmp_path, b"\xff\xfe0\0").faults[0])
-    found = parse(tmp_path, "1 0.5 0.5 0.5 0.5\n" + DOG, classes=("dog", "cow"))
-    assert found.places == ("line 2 (dog)",)
-    assert "line 1 (cat): class: 'cat' is not one of the classes, the nearest is 'cow'" in str(found.faults[0])
+    found = parse(tmp_path, "1 0.5 0.5 0.5 0.5\n\n" + DOG)
+    assert found.places == ("line 1 (cat)", "line 3 (dog)") and found.faults == ()
+    assert found.stated == ((0.5, 0.5, 0.5, 0.5),) * 2
 
 
 def test_centre_and_size_come_back_from_pixels(tmp_path: Path) -> None:
@@ -282,8 +281,8 @@ def test_splits_that_are_not_there_or_have_no_labels(tmp_path: Path) -> None:
 def test_ids_must_differ(tmp_path: Path) -> None:
     ultralytics(tmp_path)
     image(tmp_path / "images/val/a.png", shade=5)
-    with pytest.raises(ValueError, match=r"images/val/a\.png: has the id of .*images/train/a\.png"):
-        open_form(Form("yolo", tmp_path, ()), ["train", "val"], None)
+    both = open_form(Form("yolo", tmp_path, ()), ["train", "val"], None, pytest.fail)
+    assert both.image_ids == ("train_a", "b", "val_a", "c")  # of two splits: their images are two
     image(tmp_path / "images/train/x y.png")
     image(tmp_path / "images/train/x_y.png", shade=7)
     with pytest.raises(ValueError, match=r"x_y\.png: has the id of .*x y\.png, 'x_y'"):
@@ -302,34 +301,37 @@ def test_lists_of_folders_and_of_images(tmp_path: Path) -> None:
         open_form(Form("yolo", tmp_path, ()), ["val"], None)
 
 
-def test_warnings_are_told_once_a_kind_and_information_never(tmp_path: Path) -> None:
+def test_warnings_are_told_once_a_kind(tmp_path: Path) -> None:
     root = ultralytics(tmp_path)
     write(root / "labels/train/a.txt", "0 0.9 0.5 0.5 0.5\n" * 3 + "1 0.9 0.5 0.5 0.5\n")
     write(root / "labels/train/orphan.txt", DOG)
     warnings: list[str] = []
     open_form(Form("yolo", root, ()), ["train"], None, warnings.append)
-    assert len(warnings) == 2
-    assert f"4 {CLIPPED}; the first: {root}/labels/train/a.txt: line 1 (dog): box" in warnings[0]
-    assert f"2 {TWICE}" in warnings[1]
+    assert len(warnings) == 3
+    assert f"1 {NO_IMAGE}" in warnings[0]
+    assert f"4 {CLIPPED}; the first: {root}/labels/train/a.txt: line 1 (dog): box" in warnings[1]
+    assert f"2 {TWICE}" in warnings[2]
 
 
-def test_a_scan_holds_every_fault(tmp_path: Path) -> None:
+def test_a_split_as_read_holds_every_fault(tmp_path: Path) -> None:
     root = ultralytics(tmp_path)
     write(root / "labels/train/a.txt", "7 0.5 0.5 0.5 0.5\n" + DOG)
     write(root / "labels/train/orphan.txt", DOG)
     write(root / "images/train/b.png", "")
-    scan = read_yolo_split(root, "train")
-    first, second = scan.images
-    assert scan.classes == NAMES
-    assert (first.place.image_id, first.header and first.header.size) == ("a", (HEIGHT, WIDTH))
-    assert first.labels.objects.boxes.tolist() == [[10, 5, 30, 15]]
-    assert [fault.field for fault in first.faults] == ["class"]
-    assert second.header is None and "the file is empty" in str(second.faults[0])
-    assert [(fault.file.name, fault.severity) for fault in scan.faults] == [("orphan.txt", Severity.INFO)]
+    read = read_yolo_split(root, "train")
+    assert (read.truth.classes, read.truth.image_ids) == (NAMES, ("a", "b"))
+    assert read.truth.sizes.tolist() == [[HEIGHT, WIDTH], [0, 0]]
+    assert read.truth.objects.boxes.tolist() == [[10, 5, 30, 15]]
+    assert read.name_object(0) == "line 2 (dog)" and read.annotation_of(0) == root / "labels/train/a.txt"
+    assert [(fault.file.name, fault.field, fault.severity) for fault in read.faults] == [
+        ("orphan.txt", "", Severity.WARNING),
+        ("a.txt", "class", Severity.ERROR),
+        ("b.png", "", Severity.ERROR),
+    ]
     with pytest.raises(ValueError, match=r"expected 0\.\.1"):
         open_form(Form("yolo", root, ()), ["train"], None)
     write(root / "labels/train/a.txt", DOG)
-    with pytest.raises(ImageError, match=r"b\.png: the file is empty"):
+    with pytest.raises(FaultError, match=r"b\.png: the file is empty"):
         open_form(Form("yolo", root, ()), ["train"], None)
 
 

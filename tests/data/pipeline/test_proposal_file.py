@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from detkit.data.formats.forms import Form
 from detkit.data.formats.listed import ListedDataset
@@ -237,3 +238,38 @@ def test_proposals_for_an_image_of_another_size_are_refused(dataset: ListedDatas
     both.read(0)
     with pytest.raises(ValueError, match=r"image 000009: \S+ has proposals for an image of 96 x 128 px, this one is"):
         both.read(1)
+
+
+def test_a_file_is_not_used_for_other_images_of_the_same_ids(dataset: ListedDataset, tmp_path: Path) -> None:
+    file = ProposalFile.create(tmp_path / "a.sqlite", "drawn")
+    file.claim(dataset)
+    file.claim(dataset)
+    (tmp_path / "other.png").write_bytes(dataset.paths[0].read_bytes() + b"more")
+    other = ListedDataset(dataset.ground_truth(), [tmp_path / "other.png", *dataset.paths[1:]])
+    with pytest.raises(
+        ValueError, match=r"a\.sqlite: has proposals for another image .* another data set"
+    ):
+        file.claim(other)
+
+
+def test_images_keep_their_proposals_where_a_union_gives_them_other_ids(tmp_path: Path) -> None:
+    """Two cameras that count alike: a file of proposals for each split, by the ids there."""
+    for number, camera in enumerate(("x", "y")):
+        for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+            (tmp_path / camera / folder).mkdir(parents=True)
+        Image.new("RGB", (128, 96), (9, 9, number)).save(tmp_path / camera / "JPEGImages/0.png")
+        (tmp_path / camera / "Annotations/0.xml").write_text("<annotation></annotation>")
+        (tmp_path / camera / "ImageSets/Main/train.txt").write_text("0\n")
+    splits = ["x/train", "y/train"]
+    union = open_form(Form("voc", tmp_path, ()), splits, ["dog"])
+    assert union.image_ids == ("x_train_0", "y_train_0")
+    parts = [open_form(Form("voc", tmp_path, ()), [split], ["dog"]) for split in splits]
+    files = []
+    for number in range(2):
+        files.append(ProposalFile.create(tmp_path / f"{number}.sqlite", "drawn"))
+        files[-1].write("0", boxes_of(number), scores_of(), (96, 128), 1.0 + number)
+    both = WithProposals(union, files, 5, parts)
+    assert [both.proposals(index).tolist() for index in range(2)] == [boxes_of(number).tolist() for number in range(2)]
+    assert both.seconds() == [1.0, 2.0] and both.paths == union.paths
+    with pytest.raises(ValueError, match="y_train_0: no proposals"):
+        WithProposals(union, files[:1], 5, parts[:1])

@@ -1,6 +1,7 @@
 """The checker tells every fault with its place, and whether training would stop, for data sets of all forms."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from detkit.data.faults import DatasetMissing, Severity
 from detkit.data.formats.forms import find_form
+from detkit.data.formats.opening import SplitReader
 from detkit.data.validation.check import check_data
 from detkit.data.validation.check_report import CheckReport
 
@@ -32,7 +34,7 @@ def add(root: Path, split: str, image_id: str, *objects: str, shade: int | None 
 
 
 def check(root: Path, *splits: str, classes: list[str] | None = None) -> CheckReport:
-    return check_data(find_form(root), splits, classes)
+    return check_data(SplitReader(find_form(root)), splits, classes)
 
 
 def told(report: CheckReport, severity: Severity) -> list[str]:
@@ -52,8 +54,8 @@ def test_a_sound_data_set(tmp_path: Path) -> None:
     report = check(tmp_path)
     assert report.faults == ()
     assert list(report.lines()) == [
-        "test: 2 images of 40 x 30 px (1 without objects), 1 objects (0 difficult)",
-        "train: 1 images of 40 x 30 px (0 without objects), 2 objects (0 difficult)",
+        "test: 2 images of 40 x 30 px (1 without objects), 1 objects",
+        "train: 1 images of 40 x 30 px (0 without objects), 2 objects",
         "class       test      train",
         "cat            0          1",
         "dog            1          1",
@@ -72,7 +74,7 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "JPEGImages/no_image.png").unlink()
     report = check(tmp_path)
     errors = told(report, Severity.ERROR)
-    assert report.has_errors
+    assert report.count(Severity.ERROR)
     expected = (
         "a.xml: object 0 (dog): bndbox/ymin: is 'x'",
         "a.xml: object 1 (dog): bndbox/xmax: is 'y'",
@@ -85,14 +87,15 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     assert len(errors) == len(expected)
     for part in expected:
         assert sum(part in error for error in errors) == 1
-    assert list(report.lines())[-1].endswith("training would stop: mend the errors")
+    stopped = replace(report, can_train=False)  # which is for the command to say: it tries what training does
+    assert list(stopped.lines())[-1] == "2 images, 1 splits: 7 errors, 1 warnings; training would stop: mend the errors"
 
 
 def test_a_misspelt_class_is_one_line_and_so_are_objects_of_others(tmp_path: Path) -> None:
     for number in range(30):
         add(tmp_path, "train", f"a{number:02d}", object_xml("cat"), object_xml("dog"))
     add(tmp_path, "trainval", "a00", object_xml("cat"), object_xml("dog"))  # which is in train already
-    assert not check(tmp_path).has_errors
+    assert not check(tmp_path).count(Severity.ERROR)
     report = check(tmp_path, classes=["cat", "Dgo"])
     missing, others = told(report, Severity.ERROR)
     assert missing.endswith(
@@ -104,7 +107,7 @@ def test_a_misspelt_class_is_one_line_and_so_are_objects_of_others(tmp_path: Pat
 def test_a_class_that_never_occurs_alone_is_a_warning(tmp_path: Path) -> None:
     add(tmp_path, "train", "a", object_xml("cat"))
     report = check(tmp_path, classes=["cat", "zebra"])
-    assert not report.has_errors
+    assert not report.count(Severity.ERROR)
     assert_one(told(report, Severity.WARNING), "no object is of 'zebra'; classes that occur: cat 1")
 
 
@@ -117,7 +120,7 @@ def test_a_class_asked_for_twice(tmp_path: Path) -> None:
 def test_suspicious_boxes_are_warned_of(tmp_path: Path) -> None:
     add(tmp_path, "train", "a", object_xml(), object_xml("cat"), object_xml(box=(5, 5, 5, 9)), object_xml())
     report = check(tmp_path)
-    assert not report.has_errors
+    assert not report.count(Severity.ERROR)
     one_pixel, twice = told(report, Severity.WARNING)
     assert "a.xml: object 2 (dog): bndbox: is 1 x 5 px" in one_pixel
     assert "a.xml: object 3 (dog): bndbox: has the class and box of object 0 (dog)" in twice
@@ -234,7 +237,7 @@ def test_a_set_without_division_is_compared_with_itself_as_it_will_be_divided(tm
         cv2.imwrite(str(tmp_path / f"{number}.jpg"), cv2.resize(scene(0), (100 + 5 * number, 100)))
     report = check(tmp_path)
     assert {(pair.first_group, pair.second_group) for pair in report.near_duplicates} == {("all[:80%]", "all[80%:]")}
-    only = check_data(find_form(tmp_path), ["all[:80%]"], None)
+    only = check_data(SplitReader(find_form(tmp_path)), ["all[:80%]"], None)
     assert list(only.splits) == ["all"]
 
 
@@ -260,12 +263,12 @@ def test_coco(tmp_path: Path) -> None:
     coco(tmp_path, "test", [])
     report = check(tmp_path)
     tiny, again = told(report, Severity.WARNING)
-    place = "instances_train.json: image id 7, object"
+    place = "instances_train.json: annotation"
     assert f"{place} 2 (dog): bbox: is 0.5 x 9 px" in tiny
-    assert f"{place} 3 (dog): bbox: has the class and box of image id 7, object 0 (dog); remove one" in again
+    assert f"{place} 3 (dog): bbox: has the class and box of annotation 0 (dog); remove one" in again
     assert list(report.lines())[-6:] == [
-        "test: 1 images of 40 x 30 px (1 without objects), 0 objects (0 crowds)",
-        "train: 1 images of 40 x 30 px (0 without objects), 4 objects (0 crowds)",
+        "test: 1 images of 40 x 30 px (1 without objects), 0 objects",
+        "train: 1 images of 40 x 30 px (0 without objects), 4 objects",
         "class       test      train",
         "cat            0          1",
         "dog            0          3",
