@@ -2,91 +2,81 @@
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 
-from detkit.config.data import FormName
-from detkit.data.faults import OnWarning
+from detkit.data.faults import OnWarning, raise_first_error, tell_warnings
+from detkit.data.formats.class_names import checked_classes
 from detkit.data.formats.forms import WHOLE, Form, parse_split
-from detkit.data.formats.listed import ListedDataset
-from detkit.data.formats.opening import open_form
-from detkit.data.formats.writers import (
-    AnnotatedImage,
-    image_folder,
-    in_px,
-    losses,
-    write_coco_split,
-    write_voc_split,
-    write_yolo_file,
-    write_yolo_split,
+from detkit.data.formats.joined import category_numbers
+from detkit.data.formats.opening import SplitReader, open_splits
+from detkit.data.formats.writers.fitting import BY_OBJECTS, OF_FRACTIONS, SORTED, fitted, in_px, losses
+from detkit.data.formats.writers.placing import (
+    QUALITY,
+    ImageKey,
+    Target,
+    keys_of,
+    place_images,
+    safe_name,
+    targets_of,
 )
+from detkit.data.formats.writers.reading_back import check_written
+from detkit.data.formats.writers.refusals import refuse_unfit
+from detkit.data.formats.writers.writing import image_folders, names_read, write_objects
+from detkit.data.formats.writers.written import AnnotatedImage, WrittenSet, WrittenSplit
+from detkit.data.formats.written_forms import TITLES, WrittenForm
 from detkit.data.ground_truth import GroundTruth
-from detkit.data.io.images import SUFFIXES, read_header, read_stored_of_size
 from detkit.runtime.console import track
-from detkit.structures import Size
 
 MARKER = "conversion.json"  # tells that the folder was written here, and may be replaced
 
-_SUFFIX_OF = {
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "PNG": ".png",
-    "BMP": ".bmp",
-    "WEBP": ".webp",
-    "TIFF": ".tif",
-    "GIF": ".gif",
-}
-_GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
-_QUALITY = 95  # of JPEG images that are written anew
 
-_Key = tuple[Path, str]  # an image and its id
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A split of the data set that is read."""
 
-
-@dataclass(frozen=True)
-class _Target:
-    """How an image is written."""
-
-    name: str
-    is_grey: bool
-    anew: bool  # its pixels, since viewers turn the file to a frame other than that of its boxes
+    name: str  # fit for a file
+    truth: GroundTruth  # all splits have the same classes
+    keys: Sequence[ImageKey]  # of each image
 
 
 def convert(
-    form: Form, kind: FormName, out: Path, classes: Sequence[str] | None, link: bool, on_warning: OnWarning
+    form: Form, target: WrittenForm, out: Path, classes: Sequence[str] | None, link: bool, on_warning: OnWarning
 ) -> tuple[str, ...]:
-    """Write all splits of `form` to `out` in the form `kind`; returns lines on what was written, changed and lost.
+    """Write all splits of `form` to `out` in another form; returns lines on what was written, changed and lost.
 
-    Images are copied, or hard-linked; `out` is there in full or not at all. Raises what opening the data set raises,
-    and ValueError for an `out` that holds anything but an earlier conversion.
+    Images are copied, or hard-linked; `out` is there in full or not at all, and can be read again. Raises what opening
+    the data set raises, and ValueError for an `out` that holds anything but an earlier conversion and for what the
+    other form cannot hold and cannot do without.
     """
     _check_out(form.root, out)
-    names = _folder_names(form.splits)
-    datasets = dict(zip(names, _open_all(form, classes, on_warning), strict=True))
-    targets = _targets(datasets)
-    numbers = _image_numbers(datasets)
+    sources = _read(form, target, classes, on_warning)
+    targets = targets_of(track([key for source in sources for key in source.keys], "looking at images"))
+    data = _to_write(target, sources, targets)
+    refuse_unfit(data, target)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f"{out.name}.partial-") as scratch:
         partial = Path(scratch) / out.name
         partial.mkdir()
-        for split, dataset in datasets.items():
-            _place_images(dataset, targets, partial / image_folder(kind, split), link, f"converting {split}")
-            truth = dataset.ground_truth()
-            truth = in_px(truth) if form.kind == "yolo" and kind != "yolo" else truth
-            _write_objects(partial, kind, split, truth, dataset, targets, numbers)
-        if kind == "yolo":
-            write_yolo_file(partial, names, next(iter(datasets.values())).classes)
-        _mark(partial, form, kind)
+        folders = image_folders(target, [source.name for source in sources])
+        for source in sources:
+            place_images(source.keys, targets, partial / folders[source.name], link, f"converting {source.name}")
+        write_objects(partial, target, data)
+        _mark(partial, form, target)
+        try:
+            check_written(partial, target, data)
+        except ValueError as error:
+            reason = str(error).replace(str(partial), str(out))
+            raise ValueError(f"not written in {TITLES[target]} form, as it could not be read again: {reason}") from None
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
-    return tuple(_told(form, kind, out, datasets, targets))
+    return tuple(_told(form, target, out, sources, data, targets))
 
 
 def _check_out(root: Path, out: Path) -> None:
@@ -103,9 +93,8 @@ def _check_out(root: Path, out: Path) -> None:
         raise ValueError(f"{out}: files were added to this conversion or taken away; delete it or choose another")
 
 
-def _mark(folder: Path, form: Form, kind: FormName) -> None:
-    content: dict[str, object] = {"from": str(form.root), "form": form.kind, "splits": form.splits, "to": kind}
-    content["files"] = _count_files(folder) + 1  # this one too
+def _mark(folder: Path, form: Form, target: WrittenForm) -> None:
+    content = {"from": form.describe(), "to": target, "files": _count_files(folder) + 1}  # this one too
     (folder / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -118,144 +107,111 @@ def _folder_names(splits: Sequence[str]) -> tuple[str, ...]:
     names = []
     for split in splits:
         name, part = parse_split(split)
-        name = _safe(Path(name).stem if name.endswith(".json") else name)
+        name = safe_name(Path(name).stem if name.endswith(".json") else name)
         names.append(name if part == WHOLE else f"{name}_{part.low}-{part.high}")
-    if len(set(names)) < len(names):
+    if len({name.casefold() for name in names}) < len(names):
         raise ValueError(
             f"the splits {', '.join(splits)} would get the names {', '.join(names)}; convert one at a time"
         )
     return tuple(names)
 
 
-def _safe(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".-") or "unnamed"
+def _read(form: Form, target: WrittenForm, classes: Sequence[str] | None, on_warning: OnWarning) -> tuple[_Source, ...]:
+    """Each split by itself, since an image may be in two; under the classes and category numbers of all."""
+    raise_first_error(form.faults, form.root)
+    tell_warnings(form.faults, form.root, on_warning)
+    names = _folder_names(form.splits)
+    reader = SplitReader(form)
+    whole = reader.read([parse_split(split)[0] for split in form.splits])
+    raise_first_error(reader.faults, form.root)
+    known = dict(zip(whole[0].truth.classes, whole[0].truth.category_numbers, strict=True))
+    chosen = checked_classes(tuple(known) if classes is None else classes)
+    if not chosen:
+        raise ValueError(f"{form.root}: has no objects, so no classes; name the classes")
+    numbers = category_numbers(chosen, known)
+    sources = []
+    for name, split in zip(names, form.splits, strict=True):
+        dataset = open_splits(reader, [split], chosen, on_warning)
+        truth = replace(dataset.ground_truth(), category_numbers=numbers)
+        truth = in_px(truth) if form.kind in OF_FRACTIONS and target not in OF_FRACTIONS else truth
+        sources.append(_Source(name, truth, keys_of(dataset)))
+    return tuple(sources)
 
 
-def _open_all(form: Form, classes: Sequence[str] | None, on_warning: OnWarning) -> list[ListedDataset]:
-    """One data set a split, with equal classes. As one they might not open: ids may be equal in two splits."""
-    datasets = [open_form(form, [split], classes, on_warning) for split in form.splits]
-    found = [dataset.classes for dataset in datasets]
-    if all(names == found[0] for names in found):
-        return datasets
-    every = {name: None for names in found for name in names}
-    union = tuple(sorted(every)) if form.kind == "voc" else tuple(every)  # VOC's classes are those that objects have
-    return [open_form(form, [split], union, lambda warning: None) for split in form.splits]
+def _to_write(target: WrittenForm, sources: Sequence[_Source], targets: Mapping[ImageKey, Target]) -> WrittenSet:
+    classes, category_numbers = sources[0].truth.classes, sources[0].truth.category_numbers
+    if not _ascend(category_numbers):
+        category_numbers = tuple(range(1, len(classes) + 1))  # classes come back in the order of their numbers
+    numbers = _image_numbers(sources)
+    splits = []
+    for source in sources:
+        truth = fitted(source.truth, target)
+        parts = [truth.objects.rows(slice(start, end)) for start, end in zip(truth.starts, np.cumsum(truth.counts))]
+        images = (
+            AnnotatedImage(targets[key].name, key.size, targets[key].is_grey, numbers[key], objects)
+            for key, objects in zip(source.keys, parts, strict=True)
+        )
+        splits.append(WrittenSplit(source.name, tuple(images), source.truth.federated))
+    return WrittenSet(classes, category_numbers, tuple(splits))
 
 
-def _keys(dataset: ListedDataset) -> Iterator[_Key]:
-    return zip(dataset.paths, dataset.image_ids, strict=True)
+def _ascend(numbers: Sequence[int]) -> bool:
+    return list(numbers) == sorted(numbers)
 
 
-def _targets(datasets: Mapping[str, ListedDataset]) -> dict[_Key, _Target]:
-    """Names are those of the files, made safe and unique: forms know an image by its name without suffix."""
-    targets: dict[_Key, _Target] = {}
-    taken: set[str] = set()
-    for split, dataset in datasets.items():
-        for index, key in enumerate(track(list(_keys(dataset)), f"looking at {split}")):
-            if key not in targets:
-                targets[key] = _target(key[0], dataset.size(index), taken)
-    return targets
-
-
-def _target(path: Path, size: Size, taken: set[str]) -> _Target:
-    header = read_header(path)
-    anew = size != header.size
-    suffix = _SUFFIX_OF[header.format]
-    if anew:
-        suffix = ".jpg" if suffix == ".jpg" else ".png"
-    elif path.suffix.lower() in SUFFIXES:
-        suffix = path.suffix
-    stem = _safe(path.stem)
-    name, number = stem, 1
-    while name.casefold() in taken:
-        number += 1
-        name = f"{stem}_{number}"
-    taken.add(name.casefold())
-    return _Target(name + suffix, header.mode in _GREY_MODES, anew)
-
-
-def _image_numbers(datasets: Mapping[str, ListedDataset]) -> dict[_Key, int]:
+def _image_numbers(sources: Sequence[_Source]) -> dict[ImageKey, int]:
     """COCO's id of each image: as it was, else counted from 1 where two images of different splits share one."""
-    numbers: dict[_Key, int] = {}
-    for dataset in datasets.values():
-        numbers.update(zip(_keys(dataset), dataset.ground_truth().image_numbers, strict=True))
+    numbers: dict[ImageKey, int] = {}
+    for source in sources:
+        for key, number in zip(source.keys, source.truth.image_numbers, strict=True):
+            numbers.setdefault(key, number)
     if len(set(numbers.values())) < len(numbers):
         return {key: number for number, key in enumerate(numbers, start=1)}
     return numbers
 
 
-def _place_images(
-    dataset: ListedDataset, targets: Mapping[_Key, _Target], folder: Path, link: bool, label: str
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, key in enumerate(track(list(_keys(dataset)), label)):
-        source, target = key[0], targets[key]
-        path = folder / target.name
-        if path.exists():
-            continue  # of a split before, which shares the folder
-        if target.anew:
-            _write_pixels(source, dataset.size(index), path)
-        elif link:
-            _link(source, path)
-        else:
-            shutil.copyfile(source, path)
-
-
-def _write_pixels(source: Path, size: Size, path: Path) -> None:
-    pixels = np.ascontiguousarray(read_stored_of_size(source, size)[..., ::-1])  # a deep PNG stays one
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY] if path.suffix == ".jpg" else []
-    encoded, data = cv2.imencode(path.suffix, pixels, options)
-    if not encoded:
-        raise OSError(f"{path}: could not be written")
-    path.write_bytes(data.tobytes())
-
-
-def _link(source: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(source.resolve())
-    except OSError as error:
-        raise ValueError(f"{source}: cannot be linked to {path} ({error.strerror}); leave out --link") from None
-
-
-def _write_objects(
-    root: Path,
-    kind: FormName,
-    split: str,
-    truth: GroundTruth,
-    dataset: ListedDataset,
-    targets: Mapping[_Key, _Target],
-    numbers: Mapping[_Key, int],
-) -> None:
-    images = [
-        AnnotatedImage(targets[key].name, dataset.size(i), targets[key].is_grey, numbers[key], truth.of_image(i))
-        for i, key in enumerate(_keys(dataset))
-    ]
-    match kind:
-        case "voc":
-            write_voc_split(root, split, truth.classes, images)
-        case "coco":
-            write_coco_split(root, split, truth.classes, truth.category_numbers, images, truth.federated)
-        case "yolo":
-            write_yolo_split(root, split, images)
-
-
 def _told(
-    form: Form, kind: FormName, out: Path, datasets: Mapping[str, ListedDataset], targets: Mapping[_Key, _Target]
+    form: Form,
+    target: WrittenForm,
+    out: Path,
+    sources: Sequence[_Source],
+    data: WrittenSet,
+    targets: Mapping[ImageKey, Target],
 ) -> Iterator[str]:
+    title = TITLES[target]
+    names = names_read(target, [source.name for source in sources])
     changes: dict[str, int] = {}
-    for split, dataset in datasets.items():
-        truth = dataset.ground_truth()
-        yield f"{split}: {len(dataset):,} images, {len(truth.objects):,} objects"
-        for change, count in losses(truth, form.kind, kind):
+    for source in sources:
+        is_called = "" if names[source.name] == source.name else f", called {names[source.name]}"
+        yield f"{source.name}: {len(source.truth):,} images, {len(source.truth.objects):,} objects{is_called}"
+        for change, count in losses(source.truth, form.kind, target):
             changes[change] = changes.get(change, 0) + count
     yield from (f"{count:,} objects {change}" for change, count in changes.items() if count)
-    first = next(iter(datasets.values())).ground_truth()
-    if kind != "coco" and first.category_numbers != tuple(range(1, len(first.classes) + 1)):
-        yield f"the category numbers of {len(first.classes)} classes are lost: {kind.upper()} knows classes by name"
-    anew = sum(target.anew for target in targets.values())
+    yield from _told_of_classes(target, sources[0].truth, data)
+    empty = [split.name for split in data.splits if not split.num_objects]
+    if target == "huggingface" and empty:
+        yield f"no object is in {', '.join(empty)}: detkit reads it, the library `datasets` wants one in each split"
+    renamed = sum(image.renamed for image in targets.values())
+    if renamed:
+        yield f"{renamed:,} images get another name, which is safe and unique without its suffix"
+    anew = sum(image.anew for image in targets.values())
     if anew:
         yield (
-            f"{anew:,} images are written anew (JPEG of quality {_QUALITY}, others as PNG): their EXIF orientation "
+            f"{anew:,} images are written anew (JPEG of quality {QUALITY}, others as PNG): their EXIF orientation "
             "turns them out of the frame of their boxes"
         )
-    yield f"{out}: {form.root} in {kind.upper()} form"
+    yield f"{out}: {form.root} in {title} form"
+
+
+def _told_of_classes(target: WrittenForm, truth: GroundTruth, data: WrittenSet) -> Iterator[str]:
+    title, count = TITLES[target], len(data.classes)
+    if target != "coco" and truth.category_numbers != tuple(range(1, count + 1)):
+        yield f"the category numbers of {count} classes are lost: {title} knows classes by name"
+    if target == "coco" and not _ascend(truth.category_numbers):
+        yield f"the category numbers of {count} classes are new, as COCO's classes have the order of their numbers"
+    if target in SORTED and list(data.classes) != sorted(data.classes):
+        yield f"the order of {count} classes is lost: in {title} form they are sorted by name"
+    used = {int(label) for split in data.splits for image in split.images for label in image.objects.labels}
+    unused = [name for label, name in enumerate(data.classes) if label not in used]
+    if target in BY_OBJECTS and unused:
+        yield f"{len(unused):,} classes have no objects and are lost, such as {unused[0]}: {title} knows others alone"

@@ -14,6 +14,7 @@ from detkit.config.data import FormName
 from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.formats.opening import open_form
+from detkit.data.formats.written_forms import WRITTEN, WrittenForm
 
 HEIGHT, WIDTH = 30, 40
 
@@ -126,7 +127,7 @@ def test_coco_to_voc_and_back_loses_what_is_told(tmp_path: Path) -> None:
     voc, told = to(coco, "voc", tmp_path / "voc")
     assert told[1:-1] == (
         "1 objects have no area in their image: left out",
-        "1 objects are crowd: written as difficult",
+        "1 objects are crowd: written as difficult 1 and iscrowd 1; other tools take them for difficult",
         "2 objects have the area of their outline: lost, that of the box is left",
         "the category numbers of 2 classes are lost: VOC knows classes by name",
     )
@@ -151,14 +152,16 @@ def test_to_yolo_and_back_keeps_boxes_to_a_ten_thousandth_pixel(tmp_path: Path, 
     assert [last.classes[label] for label in last.objects.labels] == names
 
 
-def test_a_crowd_stays_one_in_coco_and_becomes_difficult_in_voc(tmp_path: Path) -> None:
+def test_a_crowd_stays_one_in_coco_and_in_voc(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
     again, told = to(coco, "coco", tmp_path / "again")
     assert told[1:-1] == ()
     assert opened(again, "train").ground_truth().objects.crowd.tolist() == [False, True, False]
     voc, _ = to(coco, "voc", tmp_path / "voc")
     objects = opened(voc, "train").ground_truth().objects
-    assert (objects.ignore.tolist(), objects.crowd.tolist()) == ([False, True], [False, False])
+    assert (objects.ignore.tolist(), objects.crowd.tolist()) == ([False, True], [False, True])
+    text = (voc.root / "Annotations/25.xml").read_text()
+    assert text.count("<difficult>1</difficult>") == text.count("<iscrowd>1</iscrowd>") == 1
     _, told = to(coco, "yolo", tmp_path / "yolo")
     assert "1 objects are crowd, which YOLO cannot say: left out" in told
     assert sum(line.startswith("1 objects have the area") for line in told) == 1  # the crowd's is left out with it
@@ -292,3 +295,190 @@ def test_classes_are_those_of_all_splits_and_parts_get_names(tmp_path: Path) -> 
     (form.root / "ImageSets/Main/both.txt").write_text("7\n12\n9\n")
     parts, _ = to(Form("voc", form.root, ("both[:50%]", "both[50%:]")), "coco", tmp_path / "parts")
     assert parts.splits == ("both_0-50", "both_50-100")
+
+
+def test_a_voc_split_without_objects_has_the_classes_of_the_others(tmp_path: Path) -> None:
+    form = make_voc(tmp_path / "voc")
+    (form.root / "ImageSets/Main/val.txt").write_text("9\n")
+    (form.root / "ImageSets/Main/train.txt").write_text("7\n12\n")
+    coco, told = to(form, "coco", tmp_path / "coco")
+    assert told[1] == "val: 1 images, 0 objects"
+    assert opened(coco, "val").classes == ("cat", "dog")
+
+
+def test_categories_have_one_number_in_all_files(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    content = json.loads((coco.root / "annotations/instances_train.json").read_text())
+    content["categories"] = [{"id": 3, "name": "dog"}, {"id": 7, "name": "cat"}, {"id": 90, "name": "tooth brush"}]
+    content["annotations"] = content["annotations"][:1]
+    (coco.root / "annotations/instances_val.json").write_text(json.dumps(content))
+    again, _ = to(find_form(coco.root), "coco", tmp_path / "again")
+    for split in ("train", "val"):
+        truth = opened(again, split).ground_truth()
+        assert (truth.classes, truth.category_numbers) == (("dog", "cat", "tooth brush"), (3, 7, 90))
+
+
+def test_classes_come_back_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "set")
+    for kind in ("coco", "yolo"):
+        told = convert(coco, kind, tmp_path / kind, ["tooth brush", "dog"], False, lambda warning: None)
+        assert opened(find_form(tmp_path / kind), "train").classes == ("tooth brush", "dog")
+        lost = {
+            "coco": "the category numbers of 2 classes are new, as COCO's classes have the order of their numbers",
+            "yolo": "the category numbers of 2 classes are lost: YOLO knows classes by name",
+        }
+        assert lost[kind] in told
+    told = convert(coco, "cvat", tmp_path / "cvat", ["tooth brush", "dog"], False, lambda warning: None)
+    assert "the order of 2 classes is lost: in CVAT form they are sorted by name" in told
+
+
+def test_classes_without_objects_are_told_of_where_they_are_lost(tmp_path: Path) -> None:
+    voc = make_voc(tmp_path / "set")
+    for kind in WRITTEN:
+        told = convert(voc, kind, tmp_path / kind, ["cat", "dog", "emu"], False, lambda warning: None)
+        is_lost = any(line.startswith("1 classes have no objects and are lost, such as emu") for line in told)
+        classes = opened(find_form(tmp_path / kind), "train").classes
+        assert is_lost == ("emu" not in classes) == (kind in ("voc", "labelme", "openimages", "huggingface"))
+
+
+def test_what_has_no_objects_is_not_written_where_classes_come_from_them(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "set")
+    path = coco.root / "annotations/instances_train.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    for kind in WRITTEN:
+        if kind not in ("voc", "labelme", "openimages", "huggingface"):
+            convert(coco, kind, tmp_path / kind, None, False, lambda warning: None)
+            assert len(opened(find_form(tmp_path / kind), "train")) == 1
+            continue
+        with pytest.raises(ValueError, match="no object is left, and it knows classes by their objects alone"):
+            convert(coco, kind, tmp_path / kind, None, False, lambda warning: None)
+        assert not (tmp_path / kind).exists()
+
+
+def test_an_image_of_two_splits_has_one_annotation_in_voc(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    content = json.loads((coco.root / "annotations/instances_train.json").read_text())
+    content["images"][0]["id"] = 1
+    content["annotations"] = [{**one, "image_id": 1} for one in content["annotations"]]
+    (coco.root / "annotations/instances_val.json").write_text(json.dumps(content))
+    form = find_form(coco.root)
+    voc, _ = to(form, "voc", tmp_path / "voc")
+    assert [path.name for path in (voc.root / "Annotations").iterdir()] == ["25.xml"]
+    assert_equal(opened(voc, "train"), opened(voc, "val"))
+    content["annotations"][0]["bbox"] = [1, 1, 5, 5]
+    (coco.root / "annotations/instances_val.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"25\.png has other objects in 'val' than in 'train'; convert one split at a"):
+        to(form, "voc", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    to(form, "yolo", tmp_path / "other")  # which has a file for each
+
+
+def test_a_split_that_cannot_be_read_is_an_error_unless_others_are_named(tmp_path: Path) -> None:
+    yolo, _ = to(make_voc(tmp_path / "voc"), "yolo", tmp_path / "yolo")
+    for path in (yolo.root / "labels/train").iterdir():
+        path.unlink()
+    form = find_form(yolo.root)
+    assert form.splits == ("val",)
+    with pytest.raises(
+        ValueError, match=r"'train' is 'images/train' in data\.yaml, of which no image has a label file"
+    ):
+        to(form, "coco", tmp_path / "coco")
+    assert to(Form("yolo", form.root, ("val",)), "coco", tmp_path / "coco")[0].splits == ("val",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [
+        ("labelme", {"train/7.json", "train/7.png", "train/9.json", "train/9.png", "val/12.json", "val/12.png"}),
+        ("cvat", {"train.xml", "val.xml", "images/train/7.png", "images/train/9.png", "images/val/12.png"}),
+        (
+            "openimages",
+            {
+                f"annotations/{split}-{what}.csv"
+                for split in ("train", "val")
+                for what in ("annotations-bbox", "images-with-rotation")
+            }
+            | {"annotations/class-descriptions-boxable.csv"}
+            | {"images/train/7.png", "images/train/9.png", "images/val/12.png"},
+        ),
+        (
+            "huggingface",
+            {"train/metadata.jsonl", "train/7.png", "train/9.png", "val/metadata.jsonl", "val/12.png"},
+        ),
+        (
+            "darknet",
+            {"obj.data", "obj.names", "train.txt", "valid.txt"}
+            | {f"obj_train_data/{stem}.{suffix}" for stem in (7, 9) for suffix in ("png", "txt")}
+            | {"obj_valid_data/12.png", "obj_valid_data/12.txt"},
+        ),
+    ],
+)
+def test_files_of_each_form(tmp_path: Path, kind: WrittenForm, files: set[str]) -> None:
+    voc = make_voc(tmp_path / "voc")
+    told = convert(voc, kind, tmp_path / "out", None, False, lambda warning: None)
+    there = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert there == files | {"conversion.json"}
+    assert (", called valid" in told[1]) == (kind == "darknet")
+
+
+def test_a_set_called_as_a_key_of_labelme_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_voc(tmp_path / "shapes")
+    monkeypatch.chdir(tmp_path)
+    convert(find_form(Path("shapes")), "coco", Path("out"), None, False, lambda warning: None)
+    assert find_form(Path("out")).kind == "coco"
+
+
+def test_a_split_of_empty_images_is_told_of_for_hugging_face(tmp_path: Path) -> None:
+    form = make_voc(tmp_path / "voc")
+    (form.root / "ImageSets/Main/val.txt").write_text("9\n")
+    (form.root / "ImageSets/Main/train.txt").write_text("7\n12\n")
+    told = convert(form, "huggingface", tmp_path / "out", None, False, lambda warning: None)
+    assert "no object is in val: detkit reads it, the library `datasets` wants one in each split" in told
+    assert len(opened(find_form(tmp_path / "out"), "train")) == 2
+
+
+def test_what_cannot_be_read_again_is_not_there(tmp_path: Path) -> None:
+    """A name that COCO's reader takes for an annotation file."""
+    voc = make_voc(tmp_path / "voc")
+    for folder, suffix in (("JPEGImages", "png"), ("Annotations", "xml")):
+        (voc.root / folder / f"12.{suffix}").rename(voc.root / folder / f"_annotations.coco.{suffix}")
+    (voc.root / "ImageSets/Main/val.txt").write_text("_annotations.coco\n")
+    with pytest.raises(
+        ValueError, match=r"^not written in labelme form, as it could not be read again: .*fits 2 forms"
+    ):
+        to(voc, "labelme", tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"voc"}
+
+
+def test_a_voc_set_that_counts_from_0_is_written_as_one_that_counts_from_1(tmp_path: Path) -> None:
+    voc = make_voc(tmp_path / "voc")
+    path = voc.root / "Annotations/7.xml"
+    path.write_text(f"<annotation>{box_xml('dog', (0, 2.5, 10, 20)) + box_xml('cat', (5, 0, 40, 30))}</annotation>")
+    boxes = opened(voc, "train").ground_truth().objects.boxes
+    assert boxes.tolist() == [[0, 2.5, 10, 20], [5, 0, 40, 30]]
+    again, _ = to(voc, "voc", tmp_path / "again")
+    text = (again.root / "Annotations/7.xml").read_text()
+    assert "<annotation>counted from 1</annotation>" in text and "<ymin>3.5</ymin>" in text
+    assert opened(again, "train").ground_truth().objects.boxes.tolist() == boxes.tolist()
+
+
+def test_voc_boxes_with_fractions_are_not_taken_to_count_from_0(tmp_path: Path) -> None:
+    """No box at the border tells, and fractions speak for 0: what is written says it."""
+    coco = make_coco(tmp_path / "coco")
+    path = coco.root / "annotations/instances_train.json"
+    content = json.loads(path.read_text())
+    content["annotations"] = [{**content["annotations"][0], "bbox": [3.5, 4.5, 10, 10]}]
+    path.write_text(json.dumps(content))
+    voc, _ = to(coco, "voc", tmp_path / "voc")
+    assert opened(voc, "train").ground_truth().objects.boxes.tolist() == [[3.5, 4.5, 13.5, 14.5]]
+
+
+def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    content = json.loads((coco.root / "annotations/instances_train.json").read_text())
+    content |= {"images": [], "annotations": []}
+    (coco.root / "annotations/instances_val.json").write_text(json.dumps(content))
+    for kind in ("voc", "yolo"):
+        with pytest.raises(ValueError, match="'val' lists no images; add some or remove it"):
+            to(find_form(coco.root), kind, tmp_path / kind)
+        assert not (tmp_path / kind).exists()

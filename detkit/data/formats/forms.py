@@ -21,6 +21,7 @@ from detkit.data.formats.open_images import find_open_images_splits
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.voc import find_splits
 from detkit.data.formats.voc_layout import find_places
+from detkit.data.formats.written_forms import TITLES
 from detkit.data.formats.yolo_layout import find_layout, find_yolo_splits, yolo_layout_faults
 
 TRAIN_PERCENT = 80  # of a set that comes without division
@@ -50,15 +51,6 @@ _LOOKED_FOR: dict[FormName, str] = {
     "openimages": "SPLIT-annotations-bbox.csv (openimages)",
     "huggingface": "metadata.jsonl or .csv with objects, or what save_to_disk writes (huggingface)",
 }
-_TITLES: dict[FormName, str] = {
-    "voc": "VOC",
-    "coco": "COCO",
-    "yolo": "YOLO",
-    "labelme": "labelme",
-    "cvat": "CVAT",
-    "openimages": "Open Images",
-    "huggingface": "Hugging Face",
-}
 _PART = re.compile(r"(?P<name>.+)\[(?:(?P<low>\d{1,3})%)?:(?:(?P<high>\d{1,3})%)?\]")
 
 
@@ -74,7 +66,7 @@ class Form:
     @property
     def title(self) -> str:
         """What people call it."""
-        return _TITLES[self.kind]
+        return TITLES[self.kind]
 
     def describe(self) -> str:
         """One line, such as "data/mine: COCO form, splits train (instances_train.json), val (instances_val.json)"."""

@@ -30,7 +30,7 @@ NOT_THERE = "splits are named and cannot be read"
 WHOLE = "all"  # the split of a set that has none
 
 _PREFERRED = ("data", "dataset")
-_MAX_YAML_BYTES = 256 << 10  # PyYAML takes a second for it; 1,203 names of LVIS have 40 kB
+MAX_YAML_BYTES = 256 << 10  # PyYAML takes a second for it; 1,203 names of LVIS have 40 kB
 
 
 @dataclass(frozen=True)
@@ -207,10 +207,8 @@ def _lists(root: Path) -> Iterator[Path]:
 
 def _read_yaml(path: Path) -> dict[object, object]:
     text = _read_text(path)
-    if len(text) > _MAX_YAML_BYTES:
-        raise ValueError(
-            f"{path}: has {len(text):,} characters, at most {_MAX_YAML_BYTES:,} are read; is it data.yaml?"
-        )
+    if len(text) > MAX_YAML_BYTES:
+        raise ValueError(f"{path}: has {len(text):,} characters, at most {MAX_YAML_BYTES:,} are read; is it data.yaml?")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2020-99-99

@@ -246,9 +246,7 @@ def test_a_file_is_not_used_for_other_images_of_the_same_ids(dataset: ListedData
     file.claim(dataset)
     (tmp_path / "other.png").write_bytes(dataset.paths[0].read_bytes() + b"more")
     other = ListedDataset(dataset.ground_truth(), [tmp_path / "other.png", *dataset.paths[1:]])
-    with pytest.raises(
-        ValueError, match=r"a\.sqlite: has proposals for another image .* another data set"
-    ):
+    with pytest.raises(ValueError, match=r"a\.sqlite: has proposals for another image .* another data set"):
         file.claim(other)
 
 

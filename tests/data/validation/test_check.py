@@ -301,8 +301,8 @@ def test_yolo(tmp_path: Path) -> None:
     report = check(tmp_path)
     line, image = sorted(told(report, Severity.ERROR), key=lambda text: "broken" in text)
     assert "labels/train/train.txt: line 2" in line and "broken.png: " in image
-    assert_one(told(report, Severity.WARNING), "train.txt: line 1 (cat): box: is 0.4 x 15 px")
-    assert_one(told(report, Severity.INFO), "orphan.txt: has no image")
+    orphan, thin = told(report, Severity.WARNING)
+    assert "orphan.txt: has no image" in orphan and "train.txt: line 1 (cat): box: is 0.4 x 15 px" in thin
     assert "without objects: dog" in list(report.lines())
 
 
