@@ -79,15 +79,18 @@ def _check_apart(data: FolderData, train: ListedDataset, val: ListedDataset) -> 
 def _open_test(
     data: FolderData, classes: Sequence[str], on_warning: OnWarning, reader: SplitReader
 ) -> tuple[ListedDataset | None, str]:
-    """The test split, or why scoring it would stop although its files are well."""
+    """The test split where it is there, and why scoring it would stop although its files are well."""
     if not data.test:
         return None, ""
     try:
         return _open_folder(data, data.test, classes, on_warning, reader), ""
-    except ValueError as error:
-        if isinstance(error, FaultError) and error.fault in reader.faults:
+    except FaultError as error:
+        if error.fault in reader.faults:
             raise
-        # It is not there, a part of it has no images, or objects are of classes that are not learned.
+        # Objects are of classes that are not learned.
+        images = open_splits(reader, data.test, None, lambda warning: None)
+        return images, f"data.test {list(data.test)} cannot be scored: {error}"
+    except ValueError as error:  # it is not there, or a part without images
         return None, f"data.test {list(data.test)} cannot be scored: {error}"
 
 

@@ -142,10 +142,8 @@ def with_verdict(
     except ValueError as error:
         fault = Fault(form.root, str(error).removeprefix(f"{form.root}: "))
         return replace(report, faults=in_order([*report.faults, fault]), can_train=False)
-    if opened.why_no_test:
-        fault = Fault(form.root, opened.why_no_test, Severity.WARNING)
-        return replace(report, faults=in_order([*report.faults, fault]))
-    return report
+    told = [Fault(form.root, opened.why_no_test, Severity.WARNING)] if opened.why_no_test else []
+    return replace(report, faults=in_order([*report.faults, *told]), can_train=True)
 
 
 def frame_of(config: Config | None) -> Frame:

@@ -1,4 +1,7 @@
-"""The forms that a data set can be written in, and what people call each. Nothing slow is imported: the console asks before anything is done."""
+"""The forms that a data set can be written in, and what people call each.
+
+Nothing slow is imported: the console asks before anything is done.
+"""
 
 from typing import Literal, get_args
 
