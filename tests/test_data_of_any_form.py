@@ -15,6 +15,7 @@ from detkit.config.data import FolderData, FormName
 from detkit.config.loading import load_config
 from detkit.data.formats.forms import find_form
 from detkit.engine.checkpoint import load_model
+from tests.data.exports.truth import FOLDER
 
 Inside = Callable[..., tuple[int, str, str]]  # the fixtures of conftest.py
 
@@ -46,6 +47,32 @@ def test_a_folder_is_trained_on_and_scored(
     files = {path.name for path in (run / "eval" / "test").iterdir()}
     assert {"results.json", "report.html", "comp4_det_test_bar.txt"} <= files
     assert all(f"mAP ({name})" in out for name in metrics["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("export", "title"),
+    [
+        ("labelme_rectangles", "labelme"),
+        ("datumaro_cvat", "CVAT"),
+        ("datumaro_open_images", "Open Images"),
+        ("datasets_imagefolder_names", "Hugging Face"),
+        ("datasets_saved_dict", "Hugging Face"),
+        ("datumaro_yolo", "YOLO"),
+        ("fiftyone_voc", "VOC"),
+        ("roboflow_coco", "COCO"),
+        ("lvis_v1", "COCO"),
+    ],
+)
+def test_what_a_tool_wrote_is_trained_on_and_scored(
+    export: str, title: str, tiny_file: Path, tmp_path: Path, inside: Inside
+) -> None:
+    shutil.copytree(FOLDER / export, tmp_path / export)  # images may be written out beside the files that hold them
+    run, data = tmp_path / "run", tmp_path / export
+    code, out, err = inside("train", tiny_file, "--data", data, "--run", run, "train.steps=1")
+    assert (code, f"{title} form" in out) == (0, True), err
+    assert set(load_model(run).classes) <= {"bolt", "hex nut", "hex_nut", "washer", "parts"}
+    assert inside("eval", run)[0] == 0
+    assert "training can start" in inside("check_data", data)[1]
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
