@@ -26,7 +26,7 @@ SplitKind = Literal["train", "val", "test"]
 class TrainingData:
     train: ListedDataset
     val: ListedDataset | None  # weights are chosen on it
-    why_no_test: str = ""  # what will stop scoring the test split, though not training
+    warnings: tuple[str, ...] = ()  # what scoring will find wrong, though it does not stop training
 
 
 Unreadable = Callable[[Sequence[ListedDataset]], Iterator[Fault]]  # errors of images that cannot be read
@@ -62,7 +62,11 @@ def open_training_data(
     test, why_no_test = _open_test(data, train.classes, on_warning, reader)
     datasets = [dataset for dataset in (train, val, test) if dataset is not None]
     raise_first_error(unreadable(datasets), Path(data.root))
-    return TrainingData(train, val if chooses else None, why_no_test)
+    scored = (("data.val", val if chooses else None), ("data.test", test))
+    empty = [
+        f"{name} has no objects, so it has no AP" for name, one in scored if one is not None and not one.num_learned
+    ]
+    return TrainingData(train, val if chooses else None, tuple(filter(None, [why_no_test, *empty])))
 
 
 def _check_apart(data: FolderData, train: ListedDataset, val: ListedDataset) -> None:

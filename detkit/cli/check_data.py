@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> int:
     from detkit.commands.check_data import SHOWN, check
     from detkit.config.loading import load_config
     from detkit.config.packaged import find_config
-    from detkit.data.formats.forms import find_form
+    from detkit.data.formats.forms import describe_use, find_form
     from detkit.recipes.plan import config_for_own_data
 
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()] if arguments.classes else None
@@ -44,6 +44,8 @@ def run(arguments: Namespace) -> int:
     config = load_config(find_config(name))
     form = find_form(arguments.dir, arguments.form)
     print(form.describe())
+    if not arguments.split:
+        print(describe_use(form))
     if not arguments.config:
         print(f"config: {name}, as training on this folder takes; --config names another")
     found = check(form, arguments.split, classes, config)

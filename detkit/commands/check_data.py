@@ -34,6 +34,8 @@ from detkit.evaluation.voc import elementwise_iou, evaluate_rows
 from detkit.ops.anchors import placed_anchors
 
 STRIDE = 16  # px, of the feature map of every backbone
+ENOUGH = 10  # objects: anchor sizes that are fitted to fewer say nothing of others
+MUCH = 4.0  # times the time and memory: another way may be better
 SHOWN = 20  # faults of a kind, unless all are asked for
 SHOWN_CLASSES = 20  # of the table of reach, unless all are asked for
 NOT_FOUND = "objects cannot be found by any detector, or not well, as they are stated"
@@ -76,7 +78,7 @@ class DataCheck:
         """Other sizes of anchors and images, where they would let clearly more objects be found."""
         parts = [self.statistics[name] for name in self.learned]
         fitted = fit_anchors(self.frame, parts) if self.has_anchors and parts else None
-        if fitted is not None:
+        if fitted is not None and sum(len(part.boxes) for part in parts) >= ENOUGH:
             yield _sizes_line(fitted)
             larger = larger_images(self.frame, parts)
             if larger is not None:
@@ -142,7 +144,7 @@ def with_verdict(
     except ValueError as error:
         fault = Fault(form.root, str(error).removeprefix(f"{form.root}: "))
         return replace(report, faults=in_order([*report.faults, fault]), can_train=False)
-    told = [Fault(form.root, opened.why_no_test, Severity.WARNING)] if opened.why_no_test else []
+    told = [Fault(form.root, warning, Severity.WARNING) for warning in opened.warnings]
     return replace(report, faults=in_order([*report.faults, *told]), can_train=True)
 
 
@@ -257,7 +259,7 @@ def _side_line(larger: LargerImages, frame: Frame) -> str:
         f"image size: {now} of the objects are under {larger.needed:.0f} px at data.short_side="
         f"{frame.resize.short_side}, where anchors, {frame.stride} px apart, often overlap them by less than half; "
         f"data.short_side={larger.short_side} data.long_side={larger.long_side} leaves {then}, for "
-        f"{larger.work:.1f} times the time and memory"
+        f"{larger.work:.1f} times the time and memory{'; or cut the images into parts' if larger.work > MUCH else ''}"
     )
 
 

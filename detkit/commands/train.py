@@ -83,8 +83,8 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
     if not world.is_main:
         world.barrier()  # the first process alone writes the built-in set and the proposals
     data = _open_data(config, folder, fresh, world)
-    if data.why_no_test and world.is_main:
-        log_warning(data.why_no_test)
+    for warning in data.warnings if world.is_main else ():
+        log_warning(warning)
     images = data.train
     asked = config.train.precision
     config = with_precision(with_classes(config, images.classes), world.device)

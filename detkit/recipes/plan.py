@@ -61,7 +61,7 @@ def plan(
         return Plan(load_config(file, overrides), run or RUNS / file.stem, ())
 
     from detkit.build.data import to_train_on
-    from detkit.data.formats.forms import find_form, unused
+    from detkit.data.formats.forms import describe_use, find_form
 
     found = find_form(data, form)
     said = []
@@ -70,12 +70,7 @@ def plan(
         file, said = find_config(name), [f"config: {name}"]
     section = to_train_on(found)
     tell_warnings(found.faults, data, log_warning)
-    chosen = f"; weights are chosen on {', '.join(section.val)}" if section.val else ""
-    left = f"; not used: {', '.join(left_out)}" if (left_out := unused(found)) else ""
-    said += [
-        found.describe(),
-        f"training on {', '.join(section.train)}; testing on {', '.join(section.test) or 'nothing'}{chosen}{left}",
-    ]
+    said += [found.describe(), describe_use(found)]
     # The same with and without a GPU: what comes next (scoring, detecting) need not ask which config was taken.
     name = f"{file.stem.removesuffix(WITHOUT_GPU)}_{data.resolve().name}"
     return Plan(load_config(file, overrides, section), run or RUNS / name, tuple(said))

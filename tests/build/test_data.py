@@ -51,7 +51,7 @@ def opened(root: Path, **changes: object) -> TrainingData:
 
 def test_a_good_set_opens(root: Path) -> None:
     data = opened(root)
-    assert (len(data.train), data.val and len(data.val), data.why_no_test) == (8, 2, "")
+    assert (len(data.train), data.val and len(data.val), data.warnings) == (8, 2, ())
     assert opened(root, val=()).val is None
 
 
@@ -109,12 +109,21 @@ def test_what_stops_training(root: Path, damage: Callable[[Path], None], message
 
 
 def test_what_stops_scoring_alone_is_no_error(root: Path) -> None:
-    assert "is missing, needed for split 'gone'" in opened(root, test=("gone",)).why_no_test
+    assert "is missing, needed for split 'gone'" in opened(root, test=("gone",)).warnings[0]
     path = root / "Annotations/000011.xml"
     path.write_text(path.read_text().replace("bar", "wheel"))
-    assert "'wheel' is not one of the classes" in opened(root).why_no_test
+    assert "'wheel' is not one of the classes" in opened(root).warnings[0]
     with pytest.raises(FaultError):
         build_dataset(to_train_on(find_form(root), ["bar", "block"]), ["test"])
+
+
+def test_splits_without_objects_are_told_of(root: Path) -> None:
+    for number in (8, 9, 10, 11, 12):
+        (root / f"Annotations/{number:06d}.xml").write_text("<annotation></annotation>")
+    assert opened(root).warnings == (
+        "data.val has no objects, so it has no AP",
+        "data.test has no objects, so it has no AP",
+    )
 
 
 def test_copies_of_an_image_are_images_of_their_own(root: Path) -> None:

@@ -129,7 +129,7 @@ def find_form(root: Path, kind: FormName | None = None) -> Form:
         raise DatasetMissing(f"{root}: no data set is there; looked for {looked}")
     if len(found) > 1:
         forms = " and ".join(f"{form.kind} ({', '.join(form.splits)})" for form in found)
-        raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which")
+        raise ValueError(f"{root}: fits {len(found)} forms, {forms}; say which with --form")
     faults = tuple(Fault(root, str(error), Severity.WARNING, summary=OF_OTHER_FORM) for error in broken)
     faults += tuple(_layout_faults(found[0].kind, root))
     return replace(found[0], faults=(*faults, *_unread_folders(found[0], faults)))
@@ -152,11 +152,11 @@ def _unread_folders(form: Form, told: Sequence[Fault]) -> Iterator[Fault]:
     for folder in sorted([*form.root.glob("*/"), *form.root.glob("images/*/"), *form.root.glob("JPEGImages/*/")]):
         is_used = any(place.is_relative_to(folder) or folder.is_relative_to(place) for place in used)
         role = role_of(folder.name)
-        if form.kind == "coco":  # whose files need not lie beside their images
+        if form.kind not in ("voc", "yolo"):  # whose files need not lie beside their images
             is_used = is_used or role in {role_of(split) for split in form.splits}
         is_told = any(fault.file == folder / ALONE or f"{folder.name}'" in fault.message for fault in told)
         if role and not is_used and not is_told and any(iterate_images(folder)):
-            message = "has images, but nothing there says what is in them; add annotations or remove it"
+            message = "has images that are in no split; annotate them, or name them where the splits are named"
             yield Fault(folder, message, Severity.WARNING, summary=UNREAD)
 
 
@@ -171,8 +171,8 @@ def _folders_of_splits(form: Form) -> list[Path]:
             return [form.root if place.is_file() else place for part in parts for place in part]
         case "coco":
             return [coco_annotation_file(form.root, split).parent for split in form.splits]
-        case _:  # whose files name each image
-            return [form.root]
+        case _:
+            return [place for split in form.splits if (place := form.root / split).is_dir()]
 
 
 def parse_split(split: str) -> tuple[str, SplitPart]:
@@ -215,6 +215,18 @@ def unused(form: Form) -> tuple[str, ...]:
     used = roles(form)
     names = {parse_split(split)[0] for split in (*used.train, *used.val, *used.test)}
     return tuple(split for split in form.splits if split not in names)
+
+
+def describe_use(form: Form) -> str:
+    """One line, such as "training on train; testing on test; weights are chosen on val"."""
+    used, left_out = roles(form), unused(form)
+    parts = [
+        f"training on {', '.join(used.train) or 'nothing'}",
+        f"testing on {', '.join(used.test) or 'nothing'}",
+        *([f"weights are chosen on {', '.join(used.val)}"] if used.val else []),
+        *([f"not used: {', '.join(left_out)}"] if left_out else []),
+    ]
+    return "; ".join(parts)
 
 
 def _divided(splits: Sequence[str]) -> Roles:

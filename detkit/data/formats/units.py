@@ -15,12 +15,15 @@ from detkit.structures import Size
 
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
+OTHER_UNITS = "splits have boxes in other units"
 _ONE = 1.01  # the largest fraction of an image: tools that round, or count from 1, pass 1 by a little
 _LEAST_SIDE = 8  # px, of an image in which boxes may be told to be too small
 _SHARE = 0.05  # of the objects: fewer are single slips, told as boxes of a pixel or less
 _FITTING = 0.95  # share of the boxes that fit their image as corners
 _BEYOND = 0.2  # and of those that leave it as width and height
 _LOOSE = 0.02  # share of the image's side that loosely drawn boxes leave it by
+_ENOUGH = 10  # objects: what fewer look like may be chance
+_PERCENT_SIDE = 200  # px, of images in which boxes that all end before 100 are odd
 _FAR = 0.1  # share by which one of them leaves it at least
 
 
@@ -40,10 +43,14 @@ def units_fault(
     are_fractions = _look_like_fractions(boxes)
     if are_fractions.mean() >= _SHARE:
         return _fault(file, box_field, boxes, are_fractions, "fractions of the image", "multiply them by its size")
+    every = np.ones(len(boxes), dtype=np.bool_)
+    if _look_like_percents(boxes, sizes):
+        return _fault(file, box_field, boxes, every, "percents of the image", "multiply them by its size / 100")
+    expected = "left, top, width and height"
     if are_sizes and _look_like_corners(boxes, sizes):
-        what, remedy = "corners (x1, y1, x2, y2)", "write x, y, width, height"
-        chosen = np.ones(len(boxes), dtype=np.bool_)
-        return _fault(file, box_field, boxes, chosen, what, remedy, "left, top, width and height")
+        return _fault(file, box_field, boxes, every, "corners (x1, y1, x2, y2)", "write x, y, width, height", expected)
+    if are_sizes and _look_like_centres(boxes, sizes):
+        return _fault(file, box_field, boxes, every, "centres and sizes", "write the left and top", expected)
     return None
 
 
@@ -53,10 +60,14 @@ def centres_fault(file: Path, stated: Sequence[Corners]) -> Fault | None:
     if not len(boxes):
         return None
     beyond = (np.abs(boxes[:, :2] - 0.5) + boxes[:, 2:] / 2 - 0.5).max(axis=1)
-    if not _are_corners(_fit_as_corners(boxes, np.ones((1, 2))), beyond):
-        return None
-    what, remedy = "corners (x1, y1, x2, y2)", "write class cx cy w h"
-    return _fault(file, "box", boxes, np.ones(len(boxes), dtype=np.bool_), what, remedy, "centre and size")
+    every, remedy = np.ones(len(boxes), dtype=np.bool_), "write class cx cy w h"
+    if _are_other(_fit_as_corners(boxes, np.ones((1, 2))), beyond):
+        return _fault(file, "box", boxes, every, "corners (x1, y1, x2, y2)", remedy, "centre and size")
+    fit = np.asarray((boxes >= 0).all(axis=1) & (boxes[:, :2] + boxes[:, 2:] <= _ONE).all(axis=1))
+    none_far = (boxes[:, :2] + boxes[:, 2:] / 2).max() <= 1 + _LOOSE  # centres would leave all sides alike
+    if len(boxes) >= _ENOUGH and none_far and _are_other(fit, beyond):
+        return _fault(file, "box", boxes, every, "left, top, width and height", remedy, "centre and size")
+    return None
 
 
 def _look_like_fractions(boxes: Floats) -> Bools:
@@ -71,11 +82,28 @@ def _look_like_corners(boxes: Floats, sizes: Floats) -> bool:
     """Whether all boxes fit their images as corners, and many do not as width and height."""
     limits = sizes[:, ::-1]  # (M, 2) width and height
     beyond = ((boxes[:, :2] + boxes[:, 2:]) / limits - 1).max(axis=1)
-    return _are_corners(_fit_as_corners(boxes, limits), beyond)
+    return _are_other(_fit_as_corners(boxes, limits), beyond)
 
 
-def _are_corners(fit: Bools, beyond: Floats) -> bool:
-    """Whether boxes are of corners: nearly all `fit` (M,) as such, and many do not fit as they are to be read.
+def _look_like_centres(boxes: Floats, sizes: Floats) -> bool:
+    """Whether all boxes fit their images as centre and size, and many do not as left, top and size."""
+    limits = sizes[:, ::-1]
+    shares = boxes / np.concatenate([limits, limits], axis=1)
+    beyond = (shares[:, :2] + shares[:, 2:] - 1).max(axis=1)
+    reach = np.abs(shares[:, :2] - 0.5) + shares[:, 2:] / 2  # of the box around the centre, from the image's middle
+    fit = np.asarray((shares >= 0).all(axis=1) & (reach <= 0.5 + _ONE - 1).all(axis=1))
+    return len(boxes) >= _ENOUGH and _are_other(fit, beyond)
+
+
+def _look_like_percents(boxes: Floats, sizes: Floats) -> bool:
+    """Whether the boxes of several larger images keep to 0..100, and fill that."""
+    is_large = bool((sizes > _PERCENT_SIDE).all())
+    ends = boxes.max(axis=0)
+    return is_large and len(boxes) >= _ENOUGH and bool((boxes >= 0).all()) and 90 <= ends.max() <= 100
+
+
+def _are_other(fit: Bools, beyond: Floats) -> bool:
+    """Whether boxes are of another kind: nearly all `fit` (M,) as such, and many do not fit as they are to be read.
 
     beyond: (M,) how far they leave their image then, as shares of its side. Boxes drawn a little too large say nothing.
     """
@@ -95,4 +123,4 @@ def _fault(
     first = ", ".join(f"{value:g}" for value in boxes[int(np.argmax(chosen))].tolist())
     count = f"all {len(boxes):,}" if chosen.all() else f"{int(chosen.sum()):,} of {len(boxes):,}"
     message = f"the numbers of {count} boxes look like {what}, such as ({first}), {expected} are expected: {remedy}"
-    return Fault(file, message, field=box_field)
+    return Fault(file, message, field=box_field, summary=OTHER_UNITS)

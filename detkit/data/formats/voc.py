@@ -18,7 +18,7 @@ from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_ima
 from detkit.data.formats.units import units_fault
 from detkit.data.formats.voc_base import counts_from_0
 from detkit.data.formats.voc_layout import XML, VocPlace, files_by_id, find_place, find_places
-from detkit.data.formats.voc_xml import Annotation, parse_annotation
+from detkit.data.formats.voc_xml import WRONG_SIZE, Annotation, parse_annotation
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.io.files import read_bytes
 from detkit.data.io.images import SUFFIXES, ImageError, ImageHeader, read_header
@@ -33,6 +33,10 @@ NOT_ANNOTATED = "images have no annotation and are left out"
 FROM_0 = "splits look like a 0-based export (VOC counts from 1)"
 BACKGROUND = "images have no annotation, as Datumaro and CVAT (labelmap.txt) write where there are no objects"
 NO_IMAGE = "annotations have no image and are left out"
+
+
+_ENOUGH = 5  # files: of fewer, the same wrong <size> may be chance
+_OTHER, _SAME = 0.05, 0.02  # from 1, and from each other: images are resized to whole px
 
 
 def find_splits(root: Path) -> tuple[str, ...]:
@@ -92,6 +96,9 @@ def _read_split(
     found = [fault for file in files for fault in file.annotation.faults]
     stated = [(file.annotation.stated, size) for file, size in zip(files, sizes, strict=True)]
     wrong_units = units_fault(file, "bndbox", stated)
+    resized = _resized(file, files)
+    if resized is not None:
+        found = [resized, *(fault for fault in found if fault.summary != WRONG_SIZE)]
     if wrong_units is not None:
         found = [wrong_units, *(fault for fault in found if not fault.field.startswith("bndbox"))]
     elif from_0 and object_names:
@@ -115,6 +122,26 @@ def _read_split(
             (*faults, *(fault for file in files for fault in file.faults), *found),
         )
     )
+
+
+def _resized(file: Path, files: Sequence[_VocFile]) -> Fault | None:
+    """The error where all images are of one multiple of their <size>: then the boxes are those of the old images."""
+    pairs = [
+        (one.header.size, one.annotation.stated_size)
+        for one in files
+        if one.header is not None and one.annotation.stated_size is not None and one.annotation.stated
+    ]
+    if len(pairs) < _ENOUGH:
+        return None
+    factors = np.array([[has / said for has, said in zip(*pair, strict=True)] for pair in pairs])  # (N, 2)
+    factor = float(np.median(factors))
+    if abs(factor - 1) < _OTHER or (np.abs(factors / factor - 1) > _SAME).any():
+        return None
+    message = (
+        f"all {len(pairs):,} images are {factor:.3g} times as large as their <size> says, so the boxes are of other "
+        "images; take the images that were annotated, or scale the boxes and <size>"
+    )
+    return Fault(file, message, field="size")
 
 
 def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:

@@ -42,6 +42,7 @@ class Annotation:
     objects: tuple[str, ...]  # M: how faults name them
     faults: tuple[Fault, ...]
     stated: tuple[Corners, ...] = ()  # of all objects that have four numbers, as the file states them
+    stated_size: Size | None = None  # as <size> has it; None: it has none, or not as two positive whole numbers
 
     @staticmethod
     def of_nothing() -> "Annotation":
@@ -58,11 +59,13 @@ def parse_annotation(path: Path, header: ImageHeader | None, from_0: bool = Fals
     faults: list[Fault] = []
     objects: list[tuple[Corners, str, bool, bool, bool, str]] = []
     stated: list[Corners] = []
+    size = None
     try:
         root = _read_xml(path)
     except ValueError as error:
         faults.append(Fault(path, str(error)))
     else:
+        size = _stated_size(root)
         if header is not None:
             faults += _check_size(path, root, header)
         for index, element in enumerate(root.findall("object")):
@@ -80,6 +83,7 @@ def parse_annotation(path: Path, header: ImageHeader | None, from_0: bool = Fals
         objects=tuple(label for *_, label in objects),
         faults=tuple(faults),
         stated=tuple(stated),
+        stated_size=size,
     )
 
 
@@ -206,6 +210,13 @@ def _decode(data: bytes) -> str:
         raise ValueError(f"declares the unknown encoding {encoding!r}; save it as UTF-8") from None
     except ValueError as error:  # UnicodeDecodeError, or a codec's own
         raise ValueError(f"is not in {encoding}, its encoding ({error}); declare the right one") from None
+
+
+def _stated_size(root: Element) -> Size | None:
+    height, width = ((root.findtext(f"size/{field}") or "").strip() for field in ("height", "width"))
+    if not all(text.isascii() and text.isdecimal() and 0 < int(text) < _MAX_COORDINATE for text in (height, width)):
+        return None
+    return int(height), int(width)
 
 
 def _check_size(path: Path, root: Element, header: ImageHeader) -> list[Fault]:

@@ -6,7 +6,7 @@ is a Fault.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from detkit.data.faults import LISTED_TWICE, Fault, Severity, image_fault
 from detkit.data.formats.listing import ListedImage, image_id_of, iterate_files, list_images
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
 from detkit.data.formats.units import centres_fault
-from detkit.data.formats.yolo_labels import YoloLabels, parse_labels
+from detkit.data.formats.yolo_labels import PIXELS, YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import (
     NAME_FILES,
     YoloLayout,
@@ -30,6 +30,7 @@ from detkit.runtime.console import track
 TEXT = frozenset({".txt"})
 
 
+UNLABELLED = "splits have images without a label file beside others that have one"
 NO_IMAGE = "label files have no image and are left out"
 
 
@@ -55,6 +56,8 @@ def read_yolo_split(root: Path, split: str) -> ReadSplit:
     stated = [box for image in images for box in image.labels.stated]
     wrong_units = centres_fault(layout.file or root, stated)
     found = [fault for image in images for fault in image.faults]
+    found = _pixels_once(found)
+    faults += _without_labels(layout.file or root, split, listed)
     if wrong_units is not None:
         found = [wrong_units, *(fault for fault in found if fault.field != "box")]
     object_names = [name for image in images if image.header is not None for name in image.labels.places]
@@ -71,6 +74,28 @@ def read_yolo_split(root: Path, split: str) -> ReadSplit:
             (*faults, *found),
         )
     )
+
+
+def _without_labels(file: Path, split: str, listed: Sequence[ListedImage]) -> Iterator[Fault]:
+    """Told where some images have a file of labels and others none: a custom of YOLO, or these have lost theirs."""
+    missing = [image for image in listed if not image.annotation.exists()]
+    if missing and len(missing) < len(listed):
+        first = missing[0]
+        message = (
+            f"{len(missing):,} of {len(listed):,} images of {split!r} have no label file, such as {first.image} "
+            f"({first.annotation}), and are taken to have no objects; an empty file says so"
+        )
+        yield Fault(file, message, Severity.INFO, summary=UNLABELLED)
+
+
+def _pixels_once(faults: Sequence[Fault]) -> list[Fault]:
+    """One error for all lines that look like pixels."""
+    of_pixels = [fault for fault in faults if fault.field == "box" and PIXELS in fault.message]
+    if len(of_pixels) < 2:
+        return list(faults)
+    first = of_pixels[0]
+    once = replace(first, message=f"{first.message} ({len(of_pixels) - 1:,} more lines are alike)")
+    return [once if fault is first else fault for fault in faults if fault is first or fault not in of_pixels]
 
 
 def _scan(place: ListedImage, names: Sequence[str]) -> _Scanned:

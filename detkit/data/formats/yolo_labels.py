@@ -19,6 +19,7 @@ from detkit.data.io.files import read_bytes
 from detkit.structures import Size
 
 NO_AREA = "boxes have no area in their image and are left out"
+PIXELS = "looks like pixels"
 TWICE = "objects are there twice and are used once"
 
 _SLACK = 0.01  # a coordinate this far outside 0..1 is still clipped: tools that round, or count pixels from 1
@@ -138,7 +139,7 @@ class _LineReader:
         worst = max(values, key=lambda value: abs(value - 0.5))
         if -_SLACK <= worst <= 1 + _SLACK:
             return values
-        what = "looks like pixels" if worst > _PIXELS else "is outside 0..1"
+        what = PIXELS if worst > _PIXELS else "is outside 0..1"
         self._error("box", f"{worst:g} {what}; write fractions of the image's width and height")
         return None
 

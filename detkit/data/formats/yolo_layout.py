@@ -10,7 +10,7 @@ Known shapes, tried in this order:
 Without a YAML file the class names stand in classes.txt, obj.names or _darknet.labels, one a line.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
@@ -27,6 +27,7 @@ from detkit.data.io.images import SUFFIXES
 KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 NOT_THERE = "splits are named and cannot be read"
+OUTSIDE = "splits are read from outside of the data set's folder"
 WHOLE = "all"  # the split of a set that has none
 
 _PREFERRED = ("data", "dataset")
@@ -65,6 +66,9 @@ def find_yolo_splits(root: Path) -> tuple[str, ...]:
 def yolo_layout_faults(root: Path) -> Iterator[Fault]:
     """The splits that a file names and that cannot be read: an error for images to learn from without any labels."""
     layout = find_layout(root)
+    for split, places in layout.places.items():
+        for place in outside(root, places):
+            yield Fault(layout.file or root, f"{split!r} is read from {place}", Severity.WARNING, summary=OUTSIDE)
     for split, why in layout.absent.items():
         is_needed = split in layout.unlabelled and role_of(split) in ("train", "val", "trainval")
         severity = Severity.ERROR if is_needed else Severity.WARNING
@@ -104,13 +108,15 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
     """The file or folder that a path in a data set means; None where nothing is there.
 
     Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
-    those of another machine, and relative ones start from where a tool was run (darknet's data/train.txt): where their
-    first folder is not there, their ends are looked for below `bases`, longest first.
+    those of another machine, or of the folder that the data set was copied from, and relative ones start from where a
+    tool was run (darknet's data/train.txt): where their first folder is not there, their ends are looked for below
+    `bases`, longest first. What is there and nowhere below `bases` comes last.
     """
     if "\0" in text:
         return None
     path = Path(text.replace("\\", "/"))
-    if path.is_absolute() and _is_there(path):
+    is_there = path.is_absolute() and _is_there(path)
+    if is_there and any(path.is_relative_to(base.absolute()) for base in bases):
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
@@ -122,7 +128,7 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         for base in bases:
             if _is_there(base.joinpath(*end)):
                 return base.joinpath(*end)
-    return None
+    return path if is_there else None
 
 
 def _is_there(path: Path) -> bool:
@@ -130,6 +136,12 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a name that no file may have
         return False
+
+
+def outside(root: Path, places: Iterable[Path]) -> list[Path]:
+    """Those that are not below the root."""
+    top = root.resolve()
+    return [place for place in places if not place.resolve().is_relative_to(top)]
 
 
 def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
@@ -258,7 +270,10 @@ def _entries(file: Path, content: dict[object, object], bases: Sequence[Path]) -
 
 def _bases(root: Path, declared: object) -> tuple[Path, ...]:
     path = resolve(declared, [root]) if isinstance(declared, str) else None
-    return (root,) if path is None or path == root else (path, root)
+    if path is None or path == root:
+        return (root,)
+    is_inside = path.resolve().is_relative_to(root.resolve())
+    return (path, root) if is_inside else (root, path)  # the folder a set was copied from may still be there
 
 
 def _names(file: Path, content: dict[object, object], bases: Sequence[Path]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 Table `proposals`: image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER (px of the image they were made for),
 boxes BLOB (little-endian float32, 4 a box: x1, y1, x2, y2 px, 0-based, x2 and y2 just outside), scores BLOB (float32,
 one a box, falling), seconds REAL (of one core). Table `source`: one row, name TEXT: what made them, such as
-"selective_search_fast". Table `images`: image_id, bytes INTEGER (of the image file), by which images of another data
-set with the same ids are told apart; rows may be missing. Every image is one transaction: a kill leaves whole images,
-and the same command goes on.
+"selective_search_fast". Table `images`: image_id, mark TEXT (hash of the image file's size and of some of its bytes),
+by which images of another data set with the same ids are told apart; rows may be missing. Every image is one
+transaction: a kill leaves whole images, and the same command goes on.
 """
 
 import os
@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ CREATE TABLE IF NOT EXISTS source (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS proposals (
     image_id TEXT PRIMARY KEY, height INTEGER, width INTEGER, boxes BLOB, scores BLOB, seconds REAL
 );
-CREATE TABLE IF NOT EXISTS images (image_id TEXT PRIMARY KEY, bytes INTEGER);
+CREATE TABLE IF NOT EXISTS images (image_id TEXT PRIMARY KEY, mark TEXT);
 """
+_MARKED = 4096  # bytes of an image file at its start and in its middle
 BUSY_SECONDS = 60.0  # wait for another process that writes
 
 
@@ -78,15 +80,20 @@ class ProposalFile:
 
     def claim(self, dataset: DetectionDataset) -> None:
         """Note the images of a data set. Raises ValueError where the file has other images by the same ids."""
-        sizes = {image_id: path.stat().st_size for image_id, path in zip(dataset.image_ids, dataset.paths, strict=True)}
-        for image_id, size in self._query("SELECT image_id, bytes FROM images"):
-            if sizes.get(image_id, size) != size:
+        marks = {image_id: _mark(path) for image_id, path in zip(dataset.image_ids, dataset.paths, strict=True)}
+        for image_id, mark in self._query("SELECT image_id, mark FROM images"):
+            if marks.get(image_id, mark) != mark:
                 raise ValueError(
-                    f"{self.path}: has proposals for another image {image_id!r}, of {size:,} bytes where this one has "
-                    f"{sizes[image_id]:,}: they belong to another data set; delete the file or name another"
+                    f"{self.path}: has proposals for another image {image_id!r} than {self._place(dataset, image_id)}: "
+                    "they belong to another data set; keep those of this one elsewhere, with "
+                    "model.proposals.folder=FOLDER or --out, or delete the file"
                 )
         with self._connection() as connection:
-            connection.executemany("INSERT OR IGNORE INTO images VALUES (?, ?)", sizes.items())
+            connection.executemany("INSERT OR IGNORE INTO images VALUES (?, ?)", marks.items())
+
+    @staticmethod
+    def _place(dataset: DetectionDataset, image_id: str) -> Path:
+        return dataset.paths[dataset.image_ids.index(image_id)]
 
     def image_ids(self) -> set[str]:
         return {str(row[0]) for row in self._query("SELECT image_id FROM proposals")}
@@ -213,6 +220,15 @@ class WithProposals:
 
     def ground_truth(self) -> GroundTruth:
         return self.dataset.ground_truth()
+
+
+def _mark(path: Path) -> str:
+    """Of an image file, quickly: of uncompressed images of one size, the middle tells what the size does not."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        start = file.read(_MARKED)
+        file.seek(size // 2)
+        return blake2b(b"%d %b %b" % (size, start, file.read(_MARKED)), digest_size=8).hexdigest()
 
 
 def _ids_in(dataset: DetectionDataset, part: DetectionDataset) -> dict[str, str]:

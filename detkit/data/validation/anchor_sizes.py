@@ -25,7 +25,6 @@ _BEYOND = math.sqrt(2)  # a larger anchor bears more when it stands aside
 _ROUNDS = 30  # at most; both searches settle after some 5
 CLEARLY = (0.01, 0.2)  # of all objects, and of those that are missed now: so many more must be reached
 MANY = 0.05  # of the objects: fewer small ones are no reason for larger images
-_MOST = 2.0  # times the side of images: 4 times the work
 _SIDE_STEP = 16  # px: image sides are rounded up to it
 
 
@@ -140,14 +139,14 @@ class LargerImages:
 def larger_images(frame: Frame, parts: Sequence[SplitStatistics]) -> LargerImages | None:
     """None where few objects are too small, there are none, or images are taken as they are stored.
 
-    The image is to grow until no more than MANY of the objects are smaller, and to its double at most.
+    The image is to grow until no more than MANY of the objects are smaller.
     """
     sizes = np.concatenate([part.sizes for part in parts])
     short, long = frame.resize.short_side, frame.resize.long_side
     needed = least_size(frame.stride)
     if short is None or not len(sizes) or (sizes < needed).mean() <= MANY:
         return None
-    factor = min(_MOST, needed / float(np.quantile(sizes, MANY)))
+    factor = needed / float(np.quantile(sizes, MANY))
     new_short, new_long = (_SIDE_STEP * math.ceil(factor * side / _SIDE_STEP) for side in (short, long))
     then = sizes * min(new_short / short, new_long / long)
     smaller, smaller_then = (float((some < needed).mean()) for some in (sizes, then))

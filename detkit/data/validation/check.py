@@ -5,9 +5,10 @@ from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.class_names import checked_classes
-from detkit.data.formats.forms import Form, parse_split, unused
+from detkit.data.formats.forms import Form, parse_split
 from detkit.data.formats.opening import SplitReader
 from detkit.data.formats.read_split import ReadSplit
+from detkit.data.formats.units import OTHER_UNITS
 from detkit.data.formats.voc import list_split
 from detkit.data.formats.voc_layout import XML, files_by_id, find_places
 from detkit.data.io.images import SUFFIXES
@@ -42,7 +43,8 @@ def check_data(reader: SplitReader, splits: Sequence[str], classes: Sequence[str
     unreadable = tuple(image.fault for image in images.values() if image.fault is not None)
     faults = [*form.faults, *(fault for split in held for fault in split.faults), *unreadable]
     for split in held:
-        faults += find_suspicious_boxes(split)
+        if not any(fault.summary == OTHER_UNITS for fault in split.faults):  # all boxes would be
+            faults += find_suspicious_boxes(split)
     faults += find_shared(groups)
     faults += map(near_fault, near)
     faults += compare_classes(form.root, held)
@@ -51,9 +53,6 @@ def check_data(reader: SplitReader, splits: Sequence[str], classes: Sequence[str
     faults += _find_turned(form, held, images)
     if form.kind == "voc":
         faults += _find_unlisted(form.root, names)
-    if not splits and (left_out := unused(form)):
-        message = f"by their names, {', '.join(left_out)} are neither trained nor tested on; a config may name them"
-        faults.append(Fault(form.root, message, Severity.INFO))
     can_train = not any(fault.severity is Severity.ERROR for fault in faults)
     return CheckReport(
         form, in_order(faults), {split.name: split for split in held}, tuple(near), unreadable, can_train

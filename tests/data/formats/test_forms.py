@@ -1,13 +1,26 @@
 """Which form a folder has, what its splits are for, and splits that are divided."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from detkit.data.faults import DatasetMissing, Severity
-from detkit.data.formats.forms import OF_OTHER_FORM, UNREAD, Form, Roles, SplitPart, find_form, parse_split, roles
+from detkit.data.formats.forms import (
+    OF_OTHER_FORM,
+    UNREAD,
+    Form,
+    Roles,
+    SplitPart,
+    describe_use,
+    find_form,
+    parse_split,
+    roles,
+)
 from detkit.data.formats.opening import open_form
+from tests.data.exports.truth import FOLDER
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
 COCO = '{"images": [], "annotations": [], "categories": []}'
@@ -175,3 +188,23 @@ def test_parts_of_several_splits(tmp_path: Path) -> None:
     add_voc(tmp_path / "b", 12, first=100)
     found = open_form(find_form(tmp_path), ["a", "b[80%:]"], None).image_ids
     assert set(found) == {str(n) for n in range(12)} | {str(n) for n in range(100, 112) if str(n) in SplitPart(80, 100)}
+
+
+@pytest.mark.parametrize("export", ["labelme_rectangles", "datumaro_open_images", "datasets_imagefolder_names"])
+def test_a_folder_of_images_that_lost_its_annotations_is_told_of(export: str, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER / export, tmp_path / "set")
+    assert find_form(tmp_path / "set").faults == ()
+    for path in (tmp_path / "set").rglob("*"):
+        if re.search("val", str(path.relative_to(tmp_path))) and path.suffix in {".json", ".jsonl", ".csv"}:
+            path.unlink()
+    form = find_form(tmp_path / "set")
+    assert form.splits == ("train",)
+    [fault] = form.faults
+    assert fault.severity is Severity.WARNING and "has images that are in no split" in str(fault)
+
+
+def test_what_splits_are_used_for_is_said() -> None:
+    splits = ("extra", "test", "train", "val")
+    told = "training on train; testing on test; weights are chosen on val; not used: extra"
+    assert describe_use(Form("coco", Path("set"), splits)) == told
+    assert describe_use(Form("coco", Path("set"), ("val", "x"))) == "training on nothing; testing on val; not used: x"

@@ -150,3 +150,35 @@ def test_yolo_corners_are_told_and_centres_are_not(count: int, seed: int) -> Non
 )
 def test_honest_labels_that_could_be_corners(boxes: list[Corners]) -> None:
     assert centres_fault(FILE, boxes) is None
+
+
+def random_boxes(count: int, sides: tuple[float, float]) -> np.ndarray:
+    """Left, top, width and height of boxes inside an image of these sides (width, height)."""
+    rng = np.random.default_rng(count)
+    sizes = rng.uniform(0.1, 0.6, (count, 2))
+    return np.concatenate([rng.uniform(0, 1, (count, 2)) * (1 - sizes), sizes], axis=1) * [*sides, *sides]
+
+
+def as_stated(boxes: np.ndarray) -> list[tuple[float, float, float, float]]:
+    return [(a, b, c, d) for a, b, c, d in boxes.tolist()]
+
+
+def test_percents_centres_and_left_tops_are_told() -> None:
+    sizes, file = (480, 640), Path("train.json")
+    boxes = random_boxes(40, (640, 480))
+    assert units_fault(file, "bbox", [(as_stated(boxes), sizes)], are_sizes=True) is None
+    centred = np.concatenate([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]], axis=1)
+    fault = units_fault(file, "bbox", [(as_stated(centred), sizes)], are_sizes=True)
+    assert fault is not None and "centres and sizes" in fault.message
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    assert units_fault(file, "bndbox", [(as_stated(corners), sizes)]) is None
+    percents = corners / [640, 480, 640, 480] * 100
+    fault = units_fault(file, "bndbox", [(as_stated(percents), sizes)])
+    assert fault is not None and "percents of the image" in fault.message
+    small = units_fault(file, "bndbox", [(as_stated(percents), (100, 110))])
+    assert small is None  # in images of that size they are pixels
+    shares = random_boxes(40, (1, 1))
+    fault = centres_fault(file, as_stated(shares))
+    assert fault is not None and "look like left, top, width and height" in fault.message
+    middles = np.concatenate([shares[:, :2] + shares[:, 2:] / 2, shares[:, 2:]], axis=1)
+    assert centres_fault(file, as_stated(middles)) is None

@@ -16,7 +16,7 @@ from detkit.data.faults import DatasetMissing, FaultError, Severity
 from detkit.data.formats import voc_xml
 from detkit.data.formats.forms import Form
 from detkit.data.formats.opening import open_form
-from detkit.data.formats.voc import VOC_CLASSES, find_splits
+from detkit.data.formats.voc import VOC_CLASSES, find_splits, read_voc_splits
 from detkit.data.formats.voc_xml import Annotation, parse_annotation
 from detkit.data.io.images import ImageHeader
 
@@ -459,3 +459,17 @@ def test_per_class_files_are_not_splits(tmp_path: Path) -> None:
     assert find_splits(tmp_path) == ("VOC2007/my_train", "VOC2007/train")
     assert find_splits(tmp_path / "gone") == ()
     assert open_form(Form("voc", tmp_path, ()), ["VOC2007/dog_train"], None).image_ids == ("a",)
+
+
+@pytest.mark.parametrize(("factor", "count", "is_error"), [(2, 5, True), (0.5, 6, True), (1, 5, False), (2, 4, False)])
+def test_images_that_were_resized_without_boxes(tmp_path: Path, factor: float, count: int, is_error: bool) -> None:
+    for number in range(count):
+        Image.new("RGB", (round(80 * factor), round(60 * factor))).save(tmp_path / f"{number}.png")
+        box = "<xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax>"
+        size = "<size><width>80</width><height>60</height></size>"
+        text = f"<annotation>{size}<object><name>dog</name><bndbox>{box}</bndbox></object></annotation>"
+        (tmp_path / f"{number}.xml").write_text(text)
+    [split] = read_voc_splits(tmp_path, ["all"])
+    errors = [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
+    assert len(errors) == is_error
+    assert all(f"all {count} images are {factor:g} times as large as their <size> says" in error for error in errors)

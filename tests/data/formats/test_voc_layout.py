@@ -95,7 +95,7 @@ def test_folders_of_images_that_are_named_for_their_use_are_splits(tmp_path: Pat
     assert find_splits(tmp_path) == ("extra", "train", "val")  # not all as one, to be divided by chance
     (fault,) = find_form(tmp_path).faults
     assert fault.severity is Severity.WARNING
-    assert str(fault).startswith(f"{tmp_path}/images/test: has images, but nothing there says what is in them")
+    assert str(fault).startswith(f"{tmp_path}/images/test: has images that are in no split")
     data = open_form(Form("voc", tmp_path, ()), ["train", "val"], None, pytest.fail)
     assert data.image_ids == ("train_deeper_a", "val_deeper_a")
 

@@ -325,6 +325,7 @@ def test_a_split_as_read_holds_every_fault(tmp_path: Path) -> None:
     assert read.name_object(0) == "line 2 (dog)" and read.annotation_of(0) == root / "labels/train/a.txt"
     assert [(fault.file.name, fault.field, fault.severity) for fault in read.faults] == [
         ("orphan.txt", "", Severity.WARNING),
+        ("data.yaml", "", Severity.INFO),
         ("a.txt", "class", Severity.ERROR),
         ("b.png", "", Severity.ERROR),
     ]

@@ -162,3 +162,27 @@ def test_corners_in_place_of_centre_and_size_stop(tmp_path: Path) -> None:
     write(tmp_path / "classes.txt", "dog\n")
     with pytest.raises(FaultError, match=r"all 3 boxes look like corners .* write class cx cy w h"):
         open_form(find_form(tmp_path), ["train"], None)
+
+
+def test_a_copied_set_is_read_from_its_own_folder(tmp_path: Path) -> None:
+    """FiftyOne writes the path of the machine, which may still have the set that this one was copied from."""
+    for name, count in (("old", 2), ("new", 3)):
+        for folder in ("images/train", "labels/train"):
+            (tmp_path / name / folder).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (8, 8)).save(tmp_path / name / f"images/train/{number}.png")
+            (tmp_path / name / f"labels/train/{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+        text = f"path: {tmp_path}/old\ntrain: images/train\nval: {tmp_path}/old/images/train\nnames: [dog]\n"
+        (tmp_path / name / "data.yaml").write_text(text)
+    places = find_layout(tmp_path / "new").places
+    assert places == {"train": (tmp_path / "new/images/train",), "val": (tmp_path / "new/images/train",)}
+
+
+def test_a_place_outside_of_the_folder_is_told(tmp_path: Path) -> None:
+    for folder in ("elsewhere/images", "elsewhere/labels", "set"):
+        (tmp_path / folder).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere/images/a.png")
+    (tmp_path / "elsewhere/labels/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "set/data.yaml").write_text(f"train: {tmp_path}/elsewhere/images\nnames: [dog]\n")
+    [fault] = find_form(tmp_path / "set").faults
+    assert fault.severity is Severity.WARNING and f"'train' is read from {tmp_path}/elsewhere/images" in str(fault)

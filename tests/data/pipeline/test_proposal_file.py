@@ -244,7 +244,10 @@ def test_a_file_is_not_used_for_other_images_of_the_same_ids(dataset: ListedData
     file = ProposalFile.create(tmp_path / "a.sqlite", "drawn")
     file.claim(dataset)
     file.claim(dataset)
-    (tmp_path / "other.png").write_bytes(dataset.paths[0].read_bytes() + b"more")
+    content = dataset.paths[0].read_bytes()
+    middle = len(content) // 2
+    changed = bytes([content[middle] ^ 1])  # of the same size: images that are not compressed
+    (tmp_path / "other.png").write_bytes(content[:middle] + changed + content[middle + 1 :])
     other = ListedDataset(dataset.ground_truth(), [tmp_path / "other.png", *dataset.paths[1:]])
     with pytest.raises(ValueError, match=r"a\.sqlite: has proposals for another image .* another data set"):
         file.claim(other)

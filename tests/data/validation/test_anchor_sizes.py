@@ -146,13 +146,13 @@ def test_larger_images_for_small_objects() -> None:
     assert larger.work == pytest.approx(880 * 1376 / 640_000)
 
 
-def test_images_grow_to_their_double_at_most() -> None:
+def test_images_grow_as_far_as_the_smallest_need() -> None:
     sides = np.repeat([[4.0], [12.0], [64.0]], [10, 10, 80], axis=0).repeat(2, axis=1)
     larger = larger_images(frame(64), [centred(sides)])
     assert larger is not None
-    assert (larger.short_side, larger.long_side) == (1280, 2000)
-    assert (larger.smaller, larger.smaller_then) == (0.2, 0.1)
-    assert math.isclose(larger.work, 4)
+    assert (larger.short_side, larger.long_side) == (3488, 5456)  # 5.45 times, from 4 px to 21.8
+    assert (larger.smaller, larger.smaller_then) == (0.2, 0.0)
+    assert math.isclose(larger.work, 3488 * 5456 / (640 * 1000))
 
 
 def test_no_larger_images_without_need() -> None:
