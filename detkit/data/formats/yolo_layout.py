@@ -116,7 +116,8 @@ def resolve(text: str, bases: Sequence[Path]) -> Path | None:
         return None
     path = Path(text.replace("\\", "/"))
     is_there = path.is_absolute() and _is_there(path)
-    if is_there and any(path.is_relative_to(base.absolute()) for base in bases):
+    own = [base.absolute() for base in bases if bases[0].is_relative_to(base)]  # without a folder elsewhere
+    if is_there and any(map(path.is_relative_to, own)):
         return path
     parts = [part for part in path.parts if part not in ("/", "..")]
     foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
