@@ -110,5 +110,5 @@ def test_check_data_says_what_training_does(
         assert scored == 0, (done, said, out, why)
     other = tmp_path / "other"
     written, out, why = inside("convert_data", root, "--to", "yolo" if form == "coco" else "coco", "--out", other)
-    if written == 0 and faults == 0:
+    if written == 0 and faults == 0 and "[:80%]" not in said:  # other names of images divide a set otherwise
         assert inside("check_data", other)[0] == 0
