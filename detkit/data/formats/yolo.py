@@ -19,10 +19,9 @@ from detkit.data.formats.yolo_layout import (
     NAME_FILES,
     YoloLayout,
     find_layout,
-    label_path,
-    listed_images,
     missing_split,
 )
+from detkit.data.formats.yolo_places import label_path, listed_images
 from detkit.data.ground_truth import Objects, numbered
 from detkit.data.io.images import ImageError, ImageHeader, read_header
 from detkit.runtime.console import track

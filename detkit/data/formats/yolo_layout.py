@@ -10,7 +10,7 @@ Known shapes, tried in this order:
 Without a YAML file the class names stand in classes.txt, obj.names or _darknet.labels, one a line.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
@@ -21,7 +21,7 @@ from detkit.data.faults import DatasetMissing, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.split_names import role_of
-from detkit.data.io.files import read_bytes
+from detkit.data.formats.yolo_places import bases_of, label_path, listed_images, outside, read_text, resolve
 from detkit.data.io.images import SUFFIXES
 
 KEYS = ("train", "val", "test")
@@ -76,73 +76,11 @@ def yolo_layout_faults(root: Path) -> Iterator[Fault]:
         yield Fault(layout.file or root, message, severity, summary=NOT_THERE)
 
 
-def label_path(image: Path, root: Path) -> Path:
-    """Where the labels of an image are: beside it, or below `labels` where its path has `images`."""
-    if image.is_absolute() and not root.is_absolute():
-        root = root.absolute()
-    inside = image.is_relative_to(root)
-    parts = list(image.relative_to(root).parts if inside else image.parts)
-    for place in reversed(range(len(parts) - 1)):
-        if parts[place] in ("images", "JPEGImages"):
-            parts[place] = "labels"
-            break
-    return (root / Path(*parts) if inside else Path(*parts)).with_suffix(".txt")
-
-
 def missing_split(layout: YoloLayout, split: str) -> DatasetMissing:
     """The error for a split that is not in `layout.places`."""
     there = ", ".join(layout.places) or "none"
     why = layout.absent.get(split, "is neither in a data.yaml nor a folder with images and labels")
     return DatasetMissing(f"{layout.root}: split {split!r} {why}; splits that are there: {there}")
-
-
-def listed_images(file: Path, bases: Sequence[Path]) -> Iterator[tuple[int, str, Path | None]]:
-    """Line number, text and image of each line of a file that lists images. Raises ValueError."""
-    for number, line in enumerate(_read_text(file).split("\n"), start=1):
-        text = line.strip()
-        if text:
-            yield number, text, resolve(text, (file.parent, *bases))
-
-
-def resolve(text: str, bases: Sequence[Path]) -> Path | None:
-    """The file or folder that a path in a data set means; None where nothing is there.
-
-    Leading ../ are dropped, as they lead out of the data set (Roboflow writes ../train/images). Absolute paths may be
-    those of another machine, or of the folder that the data set was copied from, and relative ones start from where a
-    tool was run (darknet's data/train.txt): where their first folder is not there, their ends are looked for below
-    `bases`, longest first. What is there and nowhere below `bases` comes last.
-    """
-    if "\0" in text:
-        return None
-    path = Path(text.replace("\\", "/"))
-    is_there = path.is_absolute() and _is_there(path)
-    own = [base.absolute() for base in bases if bases[0].is_relative_to(base)]  # without a folder elsewhere
-    if is_there and any(map(path.is_relative_to, own)):
-        return path
-    parts = [part for part in path.parts if part not in ("/", "..")]
-    foreign = path.is_absolute() or (bool(parts) and parts[0].endswith(":"))
-    away = bool(parts) and not any(_is_there(base / parts[0]) for base in bases)
-    for start in range(len(parts)) if foreign or away else (0,):
-        end = parts[start:]
-        if start and end == ["images"]:
-            break  # too little: it would be the same for all splits
-        for base in bases:
-            if _is_there(base.joinpath(*end)):
-                return base.joinpath(*end)
-    return path if is_there else None
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name that no file may have
-        return False
-
-
-def outside(root: Path, places: Iterable[Path]) -> list[Path]:
-    """Those that are not below the root."""
-    top = root.resolve()
-    return [place for place in places if not place.resolve().is_relative_to(top)]
 
 
 def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
@@ -166,7 +104,7 @@ def _find_yaml(root: Path) -> tuple[Path, dict[object, object]] | None:
 def _names_splits(root: Path, content: dict[object, object]) -> bool:
     """Whether any key is that of a split: by its name, or as it names a folder or file that is there."""
     keys = [key for key in content if isinstance(key, str) and key not in ("names", "path")]
-    bases = _bases(root, content.get("path"))
+    bases = bases_of(root, content.get("path"))
     places = [content[key] for key in keys]
     return any(map(role_of, keys)) or any(
         isinstance(place, str) and place != "" and resolve(place, bases) is not None for place in places
@@ -178,7 +116,7 @@ def _find_darknet(root: Path) -> tuple[Path, dict[object, object]] | None:
     found = []
     for path in sorted(root.glob("*.data")):
         try:
-            pairs = [line.partition("=") for line in _read_text(path).split("\n") if "=" in line]
+            pairs = [line.partition("=") for line in read_text(path).split("\n") if "=" in line]
         except ValueError:
             continue  # numbers, say: it has nothing to do with the data set
         content: dict[object, object] = {key.strip(): value.strip() for key, _, value in pairs}
@@ -213,13 +151,13 @@ def _lists(root: Path) -> Iterator[Path]:
     """The text files named for what they are for that list images, or nothing."""
     for path in sorted(root.glob("*.txt")):
         if role_of(path.stem) and path.name not in NAME_FILES and path.is_file():
-            lines = [line.strip() for line in _read_text(path).split("\n") if line.strip()]
+            lines = [line.strip() for line in read_text(path).split("\n") if line.strip()]
             if not lines or any(PurePosixPath(line.replace("\\", "/")).suffix.lower() in SUFFIXES for line in lines):
                 yield path
 
 
 def _read_yaml(path: Path) -> dict[object, object]:
-    text = _read_text(path)
+    text = read_text(path)
     if len(text) > MAX_YAML_BYTES:
         raise ValueError(f"{path}: has {len(text):,} characters, at most {MAX_YAML_BYTES:,} are read; is it data.yaml?")
     try:
@@ -230,18 +168,11 @@ def _read_yaml(path: Path) -> dict[object, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be read as UTF-8 ({error}); write it anew") from None
-
-
 def _layout_of_file(root: Path, file: Path, content: dict[object, object]) -> YoloLayout:
     """Of the keys of a YAML file, or of the lines of a .data file."""
     if "kpt_shape" in content:
         raise ValueError(f"{file}: kpt_shape: labels of poses are not read; remove the key points and kpt_shape")
-    bases = _bases(root, content.get("path"))
+    bases = bases_of(root, content.get("path"))
     names = _names(file, content, bases)
     places, absent, unlabelled = {}, {}, set()
     for key, entries in _entries(file, content, bases):
@@ -267,14 +198,6 @@ def _entries(file: Path, content: dict[object, object], bases: Sequence[Path]) -
         is_place = bool(entries) and all(resolve(entry, bases) is not None for entry in entries)
         if isinstance(key, str) and (role_of(key) or (key not in ("names", "path", "backup") and is_place)):
             yield key, entries
-
-
-def _bases(root: Path, declared: object) -> tuple[Path, ...]:
-    path = resolve(declared, [root]) if isinstance(declared, str) else None
-    if path is None or path == root:
-        return (root,)
-    is_inside = path.resolve().is_relative_to(root.resolve())
-    return (path, root) if is_inside else (root, path)  # the folder a set was copied from may still be there
 
 
 def _names(file: Path, content: dict[object, object], bases: Sequence[Path]) -> tuple[str, ...]:
@@ -352,7 +275,7 @@ def _names_of_files(root: Path) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in _read_text(path).strip().split("\n")]
+    return [line.strip() for line in read_text(path).strip().split("\n")]
 
 
 def _has_labels(place: Path, root: Path, bases: Sequence[Path], below: bool = True) -> bool:

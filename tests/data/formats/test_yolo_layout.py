@@ -9,7 +9,8 @@ from detkit.data.faults import FaultError, Severity
 from detkit.data.formats.forms import find_form
 from detkit.data.formats.opening import open_form
 from detkit.data.formats.yolo import read_yolo_split
-from detkit.data.formats.yolo_layout import NOT_THERE, find_layout, label_path, yolo_layout_faults
+from detkit.data.formats.yolo_layout import NOT_THERE, find_layout, yolo_layout_faults
+from detkit.data.formats.yolo_places import label_path
 
 DOG = "0 0.5 0.5 0.5 0.5\n"
 
