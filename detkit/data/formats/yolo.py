@@ -88,13 +88,17 @@ def _without_labels(file: Path, split: str, listed: Sequence[ListedImage]) -> It
 
 
 def _pixels_once(faults: Sequence[Fault]) -> list[Fault]:
-    """One error for all lines that look like pixels."""
-    of_pixels = [fault for fault in faults if fault.field == "box" and PIXELS in fault.message]
-    if len(of_pixels) < 2:
+    """One error for all lines that look like pixels, in the place of the first."""
+    are_of_pixels = [fault.field == "box" and PIXELS in fault.message for fault in faults]
+    count = sum(are_of_pixels)
+    if count < 2:
         return list(faults)
-    first = of_pixels[0]
-    once = replace(first, message=f"{first.message} ({len(of_pixels) - 1:,} more lines are alike)")
-    return [once if fault is first else fault for fault in faults if fault is first or fault not in of_pixels]
+    place = are_of_pixels.index(True)
+    once = replace(faults[place], message=f"{faults[place].message} ({count - 1:,} more lines are alike)")
+    others = [
+        fault for fault, is_of_pixels in zip(faults[place:], are_of_pixels[place:], strict=True) if not is_of_pixels
+    ]
+    return [*faults[:place], once, *others]
 
 
 def _scan(place: ListedImage, names: Sequence[str]) -> _Scanned:
