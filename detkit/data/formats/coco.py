@@ -47,10 +47,15 @@ def _find_files(root: Path) -> dict[str, Path]:
     """The annotation file of each split. Where two would have one name, the second goes by its path."""
     files: dict[str, Path] = {}
     for path in _candidates(root):
-        if _is_official(path) or (not _is_of_other_task(path) and is_coco_file(path)):
+        if _is_read(path):
             name = _name(root, path)
             files[path.relative_to(root).as_posix() if name in files else name] = path
     return files
+
+
+def _is_read(path: Path) -> bool:
+    """Whether it is the file of a split; it is decoded for that where its name does not say so."""
+    return _is_official(path) or (not _is_of_other_task(path) and is_coco_file(path))
 
 
 def _candidates(root: Path) -> Iterator[Path]:
@@ -83,9 +88,8 @@ def _name(root: Path, file: Path) -> str:
 
 def coco_layout_faults(root: Path) -> Iterator[Fault]:
     """Warnings of files that are named as those of splits and are not read."""
-    used = set(_find_files(root).values())
     for path in _candidates(root):
-        if path not in used and role_of(path.stem) and not _is_of_other_task(path):
+        if role_of(path.stem) and not _is_of_other_task(path) and not _is_read(path):
             message = "has no lists of images, annotations with boxes and categories, so it is not read; mend it"
             yield Fault(path, message, Severity.WARNING, summary=NOT_READ)
 
@@ -96,10 +100,11 @@ def coco_annotation_file(root: Path, split: str) -> Path:
     for path in tried:
         if path.is_file():
             return path
-    files = _find_files(root) if root.is_dir() else {}
-    if split in files:
-        return files[split]
-    there = ", ".join(sorted(files))
+    named = (path for path in _candidates(root) if _name(root, path) == split)
+    found = next((path for path in named if _is_read(path)), None)
+    if found is not None:
+        return found
+    there = ", ".join(find_coco_splits(root))
     raise DatasetMissing(f"{tried[0]} is missing, needed for split {split!r}; splits below {root}: {there or 'none'}")
 
 
