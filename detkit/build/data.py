@@ -25,7 +25,7 @@ SplitKind = Literal["train", "val", "test"]
 @dataclass(frozen=True, eq=False)
 class TrainingData:
     train: ListedDataset
-    val: ListedDataset | None  # weights are chosen on it
+    val: ListedDataset | None  # weights are chosen on it; deep images by the range that training then has
     warnings: tuple[str, ...] = ()  # what scoring will find wrong, though it does not stop training
 
 
@@ -58,7 +58,6 @@ def open_training_data(
     val = _open_folder(data, data.val, train.classes, on_warning, reader) if data.val else None
     if val is not None and chooses:
         _check_apart(data, train, val)
-        val = val.with_deep_range(data.known_deep_range)
     test, why_no_test = _open_test(data, train.classes, on_warning, reader)
     datasets = [dataset for dataset in (train, val, test) if dataset is not None]
     raise_first_error(unreadable(datasets), Path(data.root))

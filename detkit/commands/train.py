@@ -97,12 +97,12 @@ def _train(config: Config, folder: Path, fresh: bool, world: World) -> None:
         if deep is not None and deep.range is not None:
             print(deep.describe(deep.range))
         _prepare_folder(folder, config, fresh)
+    val = None if data.val is None else data.val.with_deep_range(images.deep_range)
     dataset = _with_proposals(config, images, _training_splits(config))
     if world.is_main:
-        if world.size > 1 and data.val is not None:
-            _with_proposals(config, data.val, split_names(config.data, "val"))  # made once
+        if world.size > 1 and val is not None:
+            _with_proposals(config, val, split_names(config.data, "val"))  # made once
         world.barrier()
-    val = None if data.val is None else data.val.with_deep_range(images.deep_range)
     _train_kind(Session(config, dataset, folder, world, StageTimes(folder)), val)
     if world.is_main:
         metric = usual_metric(config.data)
