@@ -49,14 +49,17 @@ def read_voc_splits(root: Path, splits: Sequence[str]) -> list[ReadSplit]:
 
     The classes of each are the sorted names that its objects have.
     """
-    listed = {split: list_split(root, split) for split in splits}
-    places = {image.annotation: image for images, _ in listed.values() for image in images}
+    places = {split: _place(root, split) for split in splits}
+    listed = {split: _list(place) for split, place in places.items()}
+    wanted = {image.annotation: image for images, _ in listed.values() for image in images}
     from_0 = counts_from_0(place.annotations for place in find_places(root).values())
     files = {
-        path: _read_file(image, from_0) for path, image in track(places.items(), "reading annotations", len(places))
+        path: _read_file(image, from_0) for path, image in track(wanted.items(), "reading annotations", len(wanted))
     }
     return [
-        _read_split(root, split, found, [files[image.annotation] for image in found], faults, from_0)
+        _read_split(
+            split, places[split].listing or root, found, [files[image.annotation] for image in found], faults, from_0
+        )
         for split, (found, faults) in listed.items()
     ]
 
@@ -80,8 +83,8 @@ def _read_file(image: ListedImage, from_0: bool) -> _VocFile:
 
 
 def _read_split(
-    root: Path,
     split: str,
+    file: Path,
     images: Sequence[ListedImage],
     files: Sequence[_VocFile],
     faults: Sequence[Fault],
@@ -89,8 +92,6 @@ def _read_split(
 ) -> ReadSplit:
     names = tuple(sorted({name for file in files for name in file.annotation.names}))
     label_of = {name: label for label, name in enumerate(names)}
-    place = find_place(root, split)
-    file = root if place is None or place.listing is None else place.listing
     sizes = [UNKNOWN_SIZE if file.header is None else file.header.size for file in files]
     object_names = [name for file in files for name in file.annotation.objects]
     found = [fault for file in files for fault in file.annotation.faults]
@@ -153,9 +154,18 @@ def _objects(annotation: Annotation, label_of: dict[str, int]) -> Objects:
 
 def list_split(root: Path, split: str) -> tuple[list[ListedImage], list[Fault]]:
     """The images of a split that have both files, and what is wrong with the rest. Raises DatasetMissing."""
+    return _list(_place(root, split))
+
+
+def _place(root: Path, split: str) -> VocPlace:
+    """Raises DatasetMissing."""
     place = find_place(root, split)
     if place is None:
         raise _missing(root, split)
+    return place
+
+
+def _list(place: VocPlace) -> tuple[list[ListedImage], list[Fault]]:
     images, annotations = files_by_id(place.images, SUFFIXES), files_by_id(place.annotations, XML)
     faults: list[Fault] = []
     if place.listing is None:

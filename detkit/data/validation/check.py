@@ -87,9 +87,10 @@ def _find_unlisted(root: Path, splits: Sequence[str]) -> Iterator[Fault]:
         siblings = [name for name, place in places.items() if place.images == images_in]
         if any(places[name].listing is None for name in siblings):
             continue
-        annotations, images = files_by_id(annotations_in, XML).keys(), files_by_id(images_in, SUFFIXES).keys()
+        annotations, files = files_by_id(annotations_in, XML).keys(), files_by_id(images_in, SUFFIXES)
+        images = files.keys()
         listed = {image.image for name in siblings for image in list_split(root, name)[0]}
-        unlisted = {one for one, files in files_by_id(images_in, SUFFIXES).items() if files[0] not in listed}
+        unlisted = {one for one, paths in files.items() if paths[0] not in listed}
         kinds = (
             (annotations - images, annotations_in, "have no image", Severity.WARNING),
             (images - annotations, images_in, "have no annotation", Severity.INFO),
