@@ -13,8 +13,7 @@ from detkit.config.data import FormName
 from detkit.data.faults import DatasetMissing, Fault, Severity, check_folder
 from detkit.data.formats.coco import ALONE, coco_annotation_file, coco_layout_faults, find_coco_splits
 from detkit.data.formats.cvat_xml import find_cvat_splits
-from detkit.data.formats.hf_folder import find_hf_folder_splits
-from detkit.data.formats.hf_saved import find_hf_saved_splits
+from detkit.data.formats.huggingface import find_huggingface_splits
 from detkit.data.formats.labelme import find_labelme_splits
 from detkit.data.formats.listing import iterate_images
 from detkit.data.formats.open_images import find_open_images_splits
@@ -29,10 +28,6 @@ UNREAD = "folders are named as those of a split, have images, and are in no spli
 OF_OTHER_FORM = "files of another form are broken and are not read"
 
 
-def _find_hf_splits(root: Path) -> tuple[str, ...]:
-    return find_hf_folder_splits(root) or find_hf_saved_splits(root)
-
-
 _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "voc": find_splits,
     "coco": find_coco_splits,
@@ -40,7 +35,7 @@ _FINDERS: dict[FormName, Callable[[Path], tuple[str, ...]]] = {
     "labelme": find_labelme_splits,
     "cvat": find_cvat_splits,
     "openimages": find_open_images_splits,
-    "huggingface": _find_hf_splits,
+    "huggingface": find_huggingface_splits,
 }
 _LOOKED_FOR: dict[FormName, str] = {
     "voc": "ImageSets/Main/*.txt, Annotations/*.xml, or XML files beside the images (voc)",

@@ -41,6 +41,11 @@ _PEEK_ROWS = 20
 _ROWS_AT_A_TIME = 1000  # of Parquet
 
 
+def has_metadata(root: Path) -> bool:
+    """Whether any metadata there have columns of objects."""
+    return bool(_files(root))
+
+
 def find_hf_folder_splits(root: Path) -> tuple[str, ...]:
     """The splits whose metadata have columns of objects."""
     return tuple(sorted({split for file in _files(root) for split in _splits(root, file)}))

@@ -9,8 +9,7 @@ from detkit.data.formats.class_names import checked_classes, unknown_name
 from detkit.data.formats.coco import read_coco_split
 from detkit.data.formats.cvat_xml import read_cvat_split
 from detkit.data.formats.forms import Form, SplitPart, parse_split
-from detkit.data.formats.hf_folder import find_hf_folder_splits, read_hf_folder_split
-from detkit.data.formats.hf_saved import read_hf_saved_split
+from detkit.data.formats.huggingface import read_huggingface_split
 from detkit.data.formats.joined import category_numbers
 from detkit.data.formats.labelme import read_labelme_split
 from detkit.data.formats.listed import ListedDataset
@@ -61,9 +60,7 @@ class SplitReader:
             case "openimages":
                 return [read_open_images_split(root, split) for split in splits]
             case "huggingface":
-                is_folder = find_hf_folder_splits(root)
-                read = read_hf_folder_split if is_folder else read_hf_saved_split
-                return [read(root, split) for split in splits]
+                return [read_huggingface_split(root, split) for split in splits]
 
     def _under_equal_classes(self, splits: Sequence[ReadSplit]) -> tuple[ReadSplit, ...]:
         """The classes of all, by the numbers or in the order that files state, else by name."""
