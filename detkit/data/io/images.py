@@ -78,6 +78,11 @@ def read_image_of_size(path: Path, size: Size, deep_range: AskedRange = None) ->
     return _as_rgb(_decode(path, header, _orientation_of(path, header, size)), header, deep_range)
 
 
+def check_image_of_size(path: Path, size: Size) -> None:
+    """Raise ImageError where read_image_of_size would for what the header says; quick, nothing is decoded."""
+    _orientation_of(path, read_header(path), size)
+
+
 def read_stored_of_size(path: Path, size: Size) -> Stored:
     """As read_image_of_size, but with a deep image's own values: (H, W, 3), or (H, W, 1) where it is deep and grey."""
     header = read_header(path)

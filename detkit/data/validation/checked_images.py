@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from detkit.data.faults import Fault
+from detkit.data.faults import Fault, image_fault
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit
 from detkit.data.io.images import ImageError, ImageHeader, read_header, read_image, read_image_of_size
 from detkit.data.validation.near_duplicates import Fingerprint, fingerprint_of
@@ -52,5 +52,5 @@ def _check_image(wanted: tuple[Path, Size]) -> CheckedImage:
         pixels = read_image(path, "own") if size == UNKNOWN_SIZE else read_image_of_size(path, size, "own")
         digest = blake2b(path.read_bytes(), digest_size=16).digest()
     except ImageError as error:
-        return CheckedImage(None, b"", None, Fault(path, str(error).removeprefix(f"{path}: ")))
+        return CheckedImage(None, b"", None, image_fault(path, error))
     return CheckedImage(header, digest, fingerprint_of(pixels))

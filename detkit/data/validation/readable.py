@@ -7,7 +7,7 @@ from pathlib import Path
 from detkit.data.faults import Fault, image_fault
 from detkit.data.formats.listed import ListedDataset
 from detkit.data.io.files import real_path
-from detkit.data.io.images import ImageError, read_header, read_image_of_size
+from detkit.data.io.images import ImageError, check_image_of_size, read_image_of_size
 from detkit.runtime.console import track
 from detkit.runtime.cores import usable_cores
 from detkit.structures import Size
@@ -21,31 +21,23 @@ def unreadable_images(datasets: Sequence[ListedDataset]) -> Iterator[Fault]:
     for dataset in datasets:
         for index, path in enumerate(dataset.paths):
             wanted.setdefault((real_path(path), dataset.size(index)), path)
-    check = _decode if len(wanted) <= MOST_DECODED else _look
+    check = _decode if len(wanted) <= MOST_DECODED else check_image_of_size
+
+    def fault_of(job: tuple[Path, Size]) -> Fault | None:
+        path, size = job
+        try:
+            check(path, size)
+        except ImageError as error:
+            return image_fault(path, error)
+        return None
+
     # Threads: nearly all the time is OpenCV's and Pillow's, which let others run meanwhile.
     with ThreadPoolExecutor(min(8, usable_cores())) as pool:
         jobs = ((path, size) for (_, size), path in wanted.items())
-        for fault in track(pool.map(lambda job: check(*job), jobs), "checking images", len(wanted)):
+        for fault in track(pool.map(fault_of, jobs), "checking images", len(wanted)):
             if fault is not None:
                 yield fault
 
 
-def _decode(path: Path, size: Size) -> Fault | None:
-    try:
-        read_image_of_size(path, size, "own")
-    except ImageError as error:
-        return image_fault(path, error)
-    return None
-
-
-def _look(path: Path, size: Size) -> Fault | None:
-    """By the header alone."""
-    try:
-        header = read_header(path)
-    except ImageError as error:
-        return image_fault(path, error)
-    if size in (header.size, header.stored_size):
-        return None
-    (height, width), (wanted_height, wanted_width) = header.size, size
-    has, wanted = f"{width} x {height}", f"{wanted_width} x {wanted_height}"
-    return Fault(path, f"is {has} px, its annotations are for {wanted}; restore the image or mend them")
+def _decode(path: Path, size: Size) -> None:
+    read_image_of_size(path, size, "own")
