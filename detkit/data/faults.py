@@ -12,6 +12,7 @@ OnWarning = Callable[[str], None]
 log_warning: OnWarning = logging.getLogger(__name__).warning
 
 CLIPPED = "boxes reach beyond their image and are clipped to it"
+NOT_ANNOTATED = "images have no annotation and are left out"
 LISTED_TWICE = "ids are listed more than once and are used once"
 
 

@@ -29,6 +29,18 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"cannot be read as UTF-8 ({error}); write it anew") from None
 
 
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields of each row below the first, which names the columns. Raises ValueError as read_rows."""
+    header: list[str] = []
+    for line, row in read_rows(path):
+        if not header:
+            header = row
+        elif len(row) != len(header):
+            raise ValueError(f"line {line} has {len(row)} columns, the first has {len(header)}; mend it")
+        else:
+            yield line, dict(zip(header, row, strict=True))
+
+
 def read_header(path: Path) -> Sequence[str]:
     """The columns of the first line; none where the file has no such line."""
     try:

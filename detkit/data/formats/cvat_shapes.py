@@ -1,7 +1,6 @@
 """One shape of CVAT's XML to a box in px. The file is not trusted: what is wrong with it becomes a Fault."""
 
 import math
-import re
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 from xml.etree.ElementTree import Element
 
@@ -14,12 +13,11 @@ from detkit.data.formats.outlines import (
     turned_corners,
 )
 from detkit.data.formats.read_split import ObjectList
-from detkit.data.formats.units import Corners
+from detkit.data.formats.units import NUMBER, Corners
 
 NOT_OBJECTS = "tags, points, lines and skeletons have no box and are left out"
 OUTSIDE = "shapes are marked as outside and are left out"
 TURNED = "boxes are turned; the upright box around each is used"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
 _MAX_COORDINATE = 1e9  # px; no image that is read comes near
 _SHAPES = frozenset({"box", "polygon", "ellipse", "mask", "cuboid"})
 _CUBOID = ("xtl1", "ytl1", "xbl1", "ybl1", "xtr1", "ytr1", "xbr1", "ybr1")
@@ -115,7 +113,7 @@ class ShapeReader:
 
 
 def _number(text: str, name: str) -> float:
-    if len(text) > 50 or not _NUMBER.fullmatch(text.strip()) or abs(float(text)) > _MAX_COORDINATE:
+    if len(text) > 50 or not NUMBER.fullmatch(text.strip()) or abs(float(text)) > _MAX_COORDINATE:
         raise ValueError(f"{name} is {short_repr(text)}, expected a number of pixels; mend it")
     return float(text)
 

@@ -21,12 +21,19 @@ from xml.sax.xmlreader import AttributesImpl
 from defusedxml import DefusedXmlException
 from defusedxml.expatreader import create_parser
 
-from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.faults import Fault, Severity
 from detkit.data.formats.cvat_shapes import BOXLESS, ShapeReader
 from detkit.data.formats.listing import ListedImage, image_id_of, list_images
-from detkit.data.formats.named_images import NamedImages, find_image, is_inside, split_of_folder, stated_size
+from detkit.data.formats.named_images import (
+    NamedImages,
+    find_image,
+    is_inside,
+    missing_split,
+    size_of_texts,
+    split_of_folder,
+    stated_size,
+)
 from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
-from detkit.structures import Size
 
 BOX_FIELD = "box"
 
@@ -51,8 +58,8 @@ def read_cvat_split(root: Path, split: str) -> ReadSplit:
     files = {file: _splits(root, file) for file in _files(root)}
     its_files = [file for file, splits in files.items() if split in splits]
     if not its_files:
-        there = ", ".join(sorted({name for splits in files.values() for name in splits})) or "none"
-        raise DatasetMissing(f"{root}: split {split!r} is in no file of CVAT for images; splits there: {there}")
+        there = sorted({name for splits in files.values() for name in splits})
+        raise missing_split(root, split, "is in no file of CVAT for images", there)
     reader = _SplitReader(root, split)
     for file in its_files:
         reader.read(file)
@@ -222,7 +229,7 @@ class _SplitReader:
             message = f"{short_repr(name)} is not there; put it into {file.parent / 'images'} or remove the element"
             self.named.faults.append(Fault(file, message, Severity.ERROR, place, "name"))
             return
-        size, wrong = stated_size(image, _size(element))
+        size, wrong = stated_size(image, size_of_texts(element.get("height", ""), element.get("width", "")))
         if wrong is not None:
             self.named.faults.append(Fault(file, wrong, Severity.ERROR, place, "width, height"))
         objects = ObjectList(file, size, BOX_FIELD)
@@ -248,14 +255,6 @@ def _image_id(image: Path, name: str) -> str:
     path = Path(name.replace("\\", "/"))
     is_plain = not path.is_absolute() and ".." not in path.parts and not path.parts[0].endswith(":")
     return image_id_of(path.with_name(image.name) if is_plain else Path(image.name))
-
-
-def _size(element: Element) -> Size | None:
-    sides = [element.get(side, "") for side in ("height", "width")]
-    if not all(side.isascii() and side.isdecimal() and 0 < len(side) < 7 for side in sides):
-        return None
-    height, width = map(int, sides)
-    return (height, width) if height and width else None
 
 
 def _declared(meta: Element) -> Iterator[str]:

@@ -14,22 +14,23 @@ from typing import Any
 
 import msgspec
 
-from detkit.data.faults import DatasetMissing, Fault, Severity
-from detkit.data.formats.csv_rows import read_rows
+from detkit.data.faults import Fault, Severity
+from detkit.data.formats.csv_rows import read_records
 from detkit.data.formats.hf_objects import BOX_FIELD, ObjectReader, Row, has_objects, names_of_files
 from detkit.data.formats.listing import ListedImage, list_images
 from detkit.data.formats.named_images import (
     SPLIT_WORDS,
-    WHOLE,
     NamedImages,
     find_image,
     id_in_split,
     is_inside,
+    missing_split,
+    size_of_texts,
     split_of_folder,
     stated_size,
 )
 from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
-from detkit.structures import Size
+from detkit.data.formats.split_names import WHOLE
 
 NEEDS_PYARROW = "needs pyarrow; install detkit[hf], or write metadata.jsonl"
 
@@ -56,8 +57,8 @@ def read_hf_folder_split(root: Path, split: str) -> ReadSplit:
     files = {file: _splits(root, file) for file in _files(root)}
     its_files = [file for file, splits in files.items() if split in splits]
     if not its_files:
-        there = ", ".join(sorted({name for splits in files.values() for name in splits})) or "none"
-        raise DatasetMissing(f"{root}: split {split!r} has no metadata file with objects; splits there: {there}")
+        there = sorted({name for splits in files.values() for name in splits})
+        raise missing_split(root, split, "has no metadata file with objects", there)
     named = NamedImages()
     for file in its_files:
         reader = ObjectReader(names_of_files(_around(root, file), named.faults))
@@ -130,7 +131,7 @@ def _read_row(
         named.faults.append(Fault(file, message, Severity.ERROR, place, "file_name"))
         return
     place = f"{place} ({short_repr(name)})"
-    size, wrong = stated_size(image, _size(row))
+    size, wrong = stated_size(image, size_of_texts(str(row.get("height")), str(row.get("width"))))
     if wrong is not None:
         named.faults.append(Fault(file, wrong, Severity.ERROR, place, "width, height"))
     objects = ObjectList(file, size, BOX_FIELD)
@@ -139,14 +140,6 @@ def _read_row(
     except ValueError as error:
         objects.error(place, "", str(error))
     named.add(ListedImage(id_in_split(image, root, split), image, file), objects, place)
-
-
-def _size(row: Row) -> Size | None:
-    texts = [str(row.get(side)) for side in ("height", "width")]  # a CSV file has texts
-    if not all(text.isascii() and text.isdecimal() and len(text) < 7 for text in texts):
-        return None
-    height, width = map(int, texts)
-    return (height, width) if height and width else None
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -163,7 +156,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Row]]:
         case ".jsonl":
             return _rows_of_lines(path)
         case ".csv":
-            return _rows_of_csv(path)
+            return ((f"line {line}", dict(fields)) for line, fields in read_records(path))
         case _:
             return _rows_of_parquet(path)
 
@@ -188,17 +181,6 @@ def _row_of_line(text: bytes, number: int) -> Row:
     if not isinstance(row, dict):
         raise ValueError(f"line {number} is {short_repr(row)}, expected file_name and objects; write it anew")
     return row
-
-
-def _rows_of_csv(path: Path) -> Iterator[tuple[str, Row]]:
-    header: list[str] = []
-    for number, row in read_rows(path):
-        if not header:
-            header = row
-        elif len(row) != len(header):
-            raise ValueError(f"line {number} has {len(row)} columns, the first has {len(header)}; mend it")
-        else:
-            yield f"line {number}", dict(zip(header, row, strict=True))
 
 
 def _rows_of_parquet(path: Path) -> Iterator[tuple[str, Row]]:

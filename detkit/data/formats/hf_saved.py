@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 from typing import Any
 
-from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.faults import Fault, Severity
 from detkit.data.formats.embedded_images import EmbeddedImages
 from detkit.data.formats.hf_objects import (
     BOX_FIELD,
@@ -29,8 +29,9 @@ from detkit.data.formats.hf_objects import (
     names_of_files,
 )
 from detkit.data.formats.listing import ListedImage, image_id_of
-from detkit.data.formats.named_images import WHOLE, NamedImages, find_image, stated_size
-from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
+from detkit.data.formats.named_images import NamedImages, find_image, missing_split
+from detkit.data.formats.read_split import ObjectList, ReadSplit, size_of, split_of_lists
+from detkit.data.formats.split_names import WHOLE
 from detkit.data.io.files import read_bytes
 from detkit.data.io.images import SUFFIXES
 
@@ -62,8 +63,7 @@ def read_hf_saved_split(root: Path, split: str) -> ReadSplit:
     """
     layout = _layout(root)
     if split not in layout:
-        there = ", ".join(layout) or "none"
-        raise DatasetMissing(f"{root}: split {split!r} is not in what datasets saved; splits there: {there}")
+        raise missing_split(root, split, "is not in what datasets saved", layout)
     shards = layout[split]
     named = NamedImages(
         [Fault(shards.place, f"{name} is not there; save the data set anew") for name in shards.missing]
@@ -184,8 +184,7 @@ class _SplitReader:
             self._named.faults.append(Fault(file, str(error), Severity.ERROR, place, "image"))
             return
         place = f"{place} ({image.name})"
-        size, _ = stated_size(image, None)
-        objects = ObjectList(file, size, BOX_FIELD)
+        objects = ObjectList(file, size_of(image), BOX_FIELD)
         try:
             self._reader.read(row, objects, place)
         except ValueError as error:

@@ -16,10 +16,17 @@ from typing import Any
 
 import msgspec
 
-from detkit.data.faults import DatasetMissing, Fault, Severity
+from detkit.data.faults import Fault, Severity
 from detkit.data.formats.embedded_images import EmbeddedImages
 from detkit.data.formats.listing import ListedImage, list_images
-from detkit.data.formats.named_images import NamedImages, find_image, id_in_split, split_of_folder, stated_size
+from detkit.data.formats.named_images import (
+    NamedImages,
+    find_image,
+    id_in_split,
+    missing_split,
+    split_of_folder,
+    stated_size,
+)
 from detkit.data.formats.outlines import box_around, ellipse_box, outline_area
 from detkit.data.formats.read_split import ObjectList, ReadSplit, split_of_lists
 from detkit.data.formats.units import Corners
@@ -72,8 +79,7 @@ def read_labelme_split(root: Path, split: str) -> ReadSplit:
     """Read all files of a split but the pixels; faults are in the result. Raises DatasetMissing."""
     layout = _layout(root)
     if split not in layout:
-        there = ", ".join(layout) or "none"
-        raise DatasetMissing(f"{root}: split {split!r} is no folder with files of labelme; splits there: {there}")
+        raise missing_split(root, split, "is no folder with files of labelme", layout)
     named = NamedImages()
     written = EmbeddedImages(root, split)
     for folder in layout[split]:

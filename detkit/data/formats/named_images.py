@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from detkit.data.faults import LISTED_TWICE, Fault, Severity
+from detkit.data.faults import LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Fault, Severity
 from detkit.data.formats.listing import ListedImage, image_id_of
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ObjectList
+from detkit.data.formats.split_names import WHOLE
 from detkit.data.io.images import SUFFIXES, ImageError, read_header
 from detkit.structures import Size
 
-WHOLE = "all"  # the split of a set that has none
-NOT_ANNOTATED = "images have no annotation and are left out"
 SPLIT_WORDS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing"})
 
+_MAX_DIGITS = 7  # of a side in px
 _SORTED_SUFFIXES = sorted(SUFFIXES)
 # Folders that say what is in them and nothing of the split.
 _PLAIN_FOLDERS = frozenset(
@@ -68,6 +68,19 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name too long
         return False
+
+
+def missing_split(root: Path, split: str, why: str, there: Iterable[str]) -> DatasetMissing:
+    """The error for a split that `why` does not have; `there` are those that are."""
+    return DatasetMissing(f"{root}: split {split!r} {why}; splits there: {', '.join(there) or 'none'}")
+
+
+def size_of_texts(height: str, width: str) -> Size | None:
+    """None where they are not two positive whole numbers that an image may have."""
+    if not all(text.isascii() and text.isdecimal() and len(text) < _MAX_DIGITS for text in (height, width)):
+        return None
+    size = int(height), int(width)
+    return size if all(size) else None
 
 
 def stated_size(image: Path, stated: Size | None) -> tuple[Size, str | None]:

@@ -13,12 +13,12 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short_repr  # at most 30 characters, control codes escaped: these texts are not trusted
 
-from detkit.data.faults import DatasetMissing, Fault, Severity
-from detkit.data.formats.csv_rows import read_header, read_rows
+from detkit.data.faults import Fault, Severity
+from detkit.data.formats.csv_rows import read_header, read_records, read_rows
 from detkit.data.formats.listing import ListedImage, image_id_of, iterate_images, list_images
-from detkit.data.formats.named_images import SPLIT_WORDS, NamedImages, is_inside, split_of_folder, stated_size
-from detkit.data.formats.read_split import UNKNOWN_SIZE, ObjectList, ReadSplit, split_of_lists
-from detkit.data.formats.units import Corners
+from detkit.data.formats.named_images import SPLIT_WORDS, NamedImages, is_inside, missing_split, split_of_folder
+from detkit.data.formats.read_split import UNKNOWN_SIZE, ObjectList, ReadSplit, size_of, split_of_lists
+from detkit.data.formats.units import NUMBER, Corners, fault_of_fraction
 
 BOX_FIELD = "XMin, YMin, XMax, YMax"
 NO_IMAGE = "files have boxes of images that are not there, which are left out"
@@ -27,11 +27,8 @@ _EDGES = ("XMin", "YMin", "XMax", "YMax")
 _NEEDED = frozenset({"ImageID", "LabelName", *_EDGES})
 _TABLES = ("*.csv", "*/*.csv", "*/labels/*.csv")
 _NAME = re.compile(r"(?:oidv\d+-)?(?P<split>.+?)-(?:annotations|detection)-bbox.*", re.IGNORECASE)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
 _CLASS_FILES = ("class-descriptions-boxable.csv", "*class-descriptions-boxable*.csv", "*class-descriptions*.csv")
 _MAX_CLASSES = 100_000
-_SLACK = 0.01  # a coordinate this far outside 0..1 is still clipped: tools that round, or count pixels from 1
-_PIXELS = 2.0  # no fraction is greater: the number must be of pixels
 
 
 def find_open_images_splits(root: Path) -> tuple[str, ...]:
@@ -43,8 +40,7 @@ def read_open_images_split(root: Path, split: str) -> ReadSplit:
     """Read all of a split but the pixels; faults are in the result. Raises DatasetMissing."""
     tables = _tables(root)
     if split not in tables:
-        there = ", ".join(tables) or "none"
-        raise DatasetMissing(f"{root}: split {split!r} has no CSV file of Open Images; splits there: {there}")
+        raise missing_split(root, split, "has no CSV file of Open Images", tables)
     faults: list[Fault] = []
     table = tables[split][0]
     for other in tables[split][1:]:
@@ -99,20 +95,24 @@ def _image_folder(
             (("images", "data", "."), not is_shared),
         ):
             for folder in (base / place.format(name) for place in places):
-                if is_inside(folder, root) and folder.is_dir() and any(True for _ in iterate_images(folder)):
+                if is_inside(folder, root) and folder.is_dir() and any(iterate_images(folder)):
                     return folder, is_own
     return None, False
 
 
+def _folders_of_tables(root: Path, table: Path) -> list[Path]:
+    return [place for base in _bases(root, table) for place in (base, base / "annotations", base / "metadata")]
+
+
 def _class_files(root: Path, table: Path) -> list[Path]:
-    folders = [place for base in _bases(root, table) for place in (base, base / "annotations", base / "metadata")]
+    folders = _folders_of_tables(root, table)
     patterns = (*_CLASS_FILES, "metadata/classes.csv", "classes.csv")
     return [path for folder in folders for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 
 def _image_lists(root: Path, table: Path) -> Iterator[Path]:
     """CSV files that say which images there are, also those without boxes."""
-    folders = [place for base in _bases(root, table) for place in (base, base / "annotations", base / "metadata")]
+    folders = _folders_of_tables(root, table)
     for path in dict.fromkeys(path for folder in folders for path in sorted(folder.glob("*image*.csv"))):
         header = read_header(path)
         if "ImageID" in header and "LabelName" not in header:
@@ -174,7 +174,7 @@ class _TableReader:
         missing = 0
         first_missing = ""
         try:
-            for line, fields in self._rows(self._table):
+            for line, fields in read_records(self._table):
                 image = self._find(fields.get("ImageID", ""))
                 if image is not None:
                     self._read_box(line, fields, self._objects_of(image))
@@ -194,7 +194,7 @@ class _TableReader:
         """Images that are listed and have no boxes are background."""
         for path in files:
             try:
-                for _, fields in self._rows(path):
+                for _, fields in read_records(path):
                     subset = fields.get("Subset", "")
                     image = self._find(fields.get("ImageID", ""))
                     if image is not None and (subset == split or subset not in splits):
@@ -202,23 +202,13 @@ class _TableReader:
             except ValueError as error:
                 self._faults.append(Fault(path, str(error)))
 
-    def _rows(self, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-        header: list[str] = []
-        for line, row in read_rows(path):
-            if not header:
-                header = row
-            elif len(row) != len(header):
-                raise ValueError(f"line {line} has {len(row)} columns, the first has {len(header)}; mend it")
-            else:
-                yield line, dict(zip(header, row, strict=True))
-
     def _find(self, image_id: str) -> Path | None:
         return self._images.get(image_id.replace("\\", "/").removeprefix("./"))
 
     def _objects_of(self, image: Path) -> ObjectList:
         found = self.objects.get(image)
         if found is None:
-            found = self.objects[image] = ObjectList(self._table, stated_size(image, None)[0], BOX_FIELD)
+            found = self.objects[image] = ObjectList(self._table, size_of(image), BOX_FIELD)
         return found
 
     def _read_box(self, line: int, fields: dict[str, str], objects: ObjectList) -> None:
@@ -243,12 +233,12 @@ class _TableReader:
 
 def _fraction(fields: dict[str, str], edge: str) -> float:
     text = fields[edge].strip()
-    if len(text) > 50 or not _NUMBER.fullmatch(text):
+    if len(text) > 50 or not NUMBER.fullmatch(text):
         raise ValueError(f"{edge}: is {short_repr(text)}, expected a number from 0 to 1; mend it")
     value = float(text)
-    if not -_SLACK <= value <= 1 + _SLACK:
-        what = "looks like pixels" if value > _PIXELS else "is outside 0..1"
-        raise ValueError(f"{edge}: {text} {what}; write fractions of the image's width and height")
+    fault = fault_of_fraction(value)
+    if fault is not None:
+        raise ValueError(f"{edge}: {text} {fault}")
     return value
 
 

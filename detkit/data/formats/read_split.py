@@ -14,7 +14,7 @@ import numpy as np
 from detkit.data.faults import CLIPPED, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import ListedImage
-from detkit.data.formats.units import Corners, units_fault
+from detkit.data.formats.units import Corners, in_place_of_boxes, units_fault
 from detkit.data.ground_truth import GroundTruth, Ints, Objects, numbered
 from detkit.data.io.images import ImageError, read_header
 from detkit.structures import Size
@@ -165,8 +165,7 @@ def split_of_lists(
     """The split of images whose objects were read into lists. Without `classes` they are the sorted names they have."""
     wrong_units = units_fault(file, box_field, [(found.stated, found.size) for _, found in images])
     told = [fault for _, found in images for fault in found.faults]
-    if wrong_units is not None:
-        told = [wrong_units, *(fault for fault in told if fault.field != box_field)]
+    told = in_place_of_boxes(wrong_units, told, box_field)
     names = tuple(sorted({name for _, found in images for name in found.names})) if classes is None else tuple(classes)
     label_of = {name: label for label, name in enumerate(names)}
     places = [place for _, found in images for place in found.places]

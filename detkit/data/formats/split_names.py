@@ -5,6 +5,8 @@ from typing import Literal
 
 Role = Literal["train", "val", "trainval", "test", ""]  # trainval: the union of train and val
 
+WHOLE = "all"  # the split of a set that has none
+
 _VAL_WORDS = frozenset({"val", "valid", "validation", "dev", "minival"})
 
 

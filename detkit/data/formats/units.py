@@ -4,6 +4,7 @@ They would train silently, on boxes of a pixel or of the wrong place: what they 
 guessed. Notation: M objects.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from detkit.structures import Size
 Corners = tuple[float, float, float, float]  # x1, y1, x2, y2
 
 OTHER_UNITS = "splits have boxes in other units"
+PIXELS = "looks like pixels"
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
+FRACTION_SLACK = 0.01  # a coordinate this far outside 0..1 is still clipped: tools that round, or count pixels from 1
+
+_MOST_FRACTION = 2.0  # no fraction is greater: the number must be of pixels
 _ONE = 1.01  # the largest fraction of an image: tools that round, or count from 1, pass 1 by a little
 _LEAST_SIDE = 8  # px, of an image in which boxes may be told to be too small
 _SHARE = 0.05  # of the objects: fewer are single slips, told as boxes of a pixel or less
@@ -52,6 +58,21 @@ def units_fault(
     if are_sizes and _look_like_centres(boxes, sizes):
         return _fault(file, box_field, boxes, every, "centres and sizes", "write the left and top", expected)
     return None
+
+
+def in_place_of_boxes(wrong_units: Fault | None, faults: Iterable[Fault], box_field: str) -> list[Fault]:
+    """The faults of a split; where all boxes are of other units, without those of single boxes."""
+    if wrong_units is None:
+        return list(faults)
+    return [wrong_units, *(fault for fault in faults if fault.field.partition("/")[0] != box_field)]
+
+
+def fault_of_fraction(value: float) -> str | None:
+    """What is wrong with a number that should be a fraction of the image's width or height, if anything."""
+    if -FRACTION_SLACK <= value <= 1 + FRACTION_SLACK:
+        return None
+    what = PIXELS if value > _MOST_FRACTION else "is outside 0..1"
+    return f"{what}; write fractions of the image's width and height"
 
 
 def centres_fault(file: Path, stated: Sequence[Corners]) -> Fault | None:

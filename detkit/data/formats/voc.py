@@ -12,10 +12,10 @@ from reprlib import repr as short_repr  # at most 30 characters, control codes e
 
 import numpy as np
 
-from detkit.data.faults import LISTED_TWICE, DatasetMissing, Fault, Severity, image_fault
+from detkit.data.faults import LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Fault, Severity, image_fault
 from detkit.data.formats.listing import ListedImage, one_word
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
-from detkit.data.formats.units import units_fault
+from detkit.data.formats.units import in_place_of_boxes, units_fault
 from detkit.data.formats.voc_base import counts_from_0
 from detkit.data.formats.voc_layout import XML, VocPlace, files_by_id, find_place, find_places
 from detkit.data.formats.voc_xml import WRONG_SIZE, Annotation, parse_annotation
@@ -29,11 +29,9 @@ VOC_CLASSES = (
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 
-NOT_ANNOTATED = "images have no annotation and are left out"
 FROM_0 = "splits look like a 0-based export (VOC counts from 1)"
 BACKGROUND = "images have no annotation, as Datumaro and CVAT (labelmap.txt) write where there are no objects"
 NO_IMAGE = "annotations have no image and are left out"
-
 
 _ENOUGH = 5  # files: of fewer, the same wrong <size> may be chance
 _OTHER, _SAME = 0.05, 0.02  # from 1, and from each other: images are resized to whole px
@@ -100,9 +98,8 @@ def _read_split(
     resized = _resized(file, files)
     if resized is not None:
         found = [resized, *(fault for fault in found if fault.summary != WRONG_SIZE)]
-    if wrong_units is not None:
-        found = [wrong_units, *(fault for fault in found if not fault.field.startswith("bndbox"))]
-    elif from_0 and object_names:
+    found = in_place_of_boxes(wrong_units, found, "bndbox")
+    if wrong_units is None and from_0 and object_names:
         message = f"{len(object_names):,} boxes are read as counted from 0, with xmax and ymax just outside"
         found = [Fault(file, message, Severity.WARNING, field="bndbox", summary=FROM_0), *found]
     return with_any_image(

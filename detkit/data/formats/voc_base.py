@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from detkit.data.formats.listing import iterate_files
+from detkit.data.formats.voc_layout import XML
 
 SAMPLE = 400  # files looked at, spread evenly over all
 MARK = "counted from 1"  # in <source> of files that detkit writes
 _MAX_BYTES = 64 << 10  # of a file
 _LOW_CORNER = re.compile(rb"<[xy]min>\s*([0-9.]{1,12})\s*</[xy]min>")
-_XML = frozenset({".xml"})
 
 
 def counts_from_0(folders: Iterable[Path]) -> bool:
@@ -22,7 +22,7 @@ def counts_from_0(folders: Iterable[Path]) -> bool:
 
     Where no box touches the border, fractions tell: who measures whole pixels counts from 1, as VOC does.
     """
-    files = sorted(path for folder in dict.fromkeys(folders) for path in iterate_files(folder, _XML))
+    files = sorted(path for folder in dict.fromkeys(folders) for path in iterate_files(folder, XML))
     values: list[float] = []
     for path in files[:: max(1, -(-len(files) // SAMPLE))]:
         with path.open("rb") as file:

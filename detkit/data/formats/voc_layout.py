@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detkit.data.formats.listing import iterate_files, iterate_images
-from detkit.data.formats.split_names import role_of
-
-WHOLE = "all"  # the split of a set that has none
+from detkit.data.formats.split_names import WHOLE, role_of
 
 XML = frozenset({".xml"})
 _ANNOTATION_FOLDERS = ("Annotations", "annotations", "annots", "xmls", "xml", "labels")

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from detkit.data.faults import CLIPPED, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
-from detkit.data.formats.units import Corners
+from detkit.data.formats.units import NUMBER, Corners
 from detkit.data.io.files import MAX_TEXT_BYTES, read_bytes
 from detkit.data.io.images import ImageHeader
 from detkit.structures import Size
 
 MAX_FILE_BYTES = MAX_TEXT_BYTES  # the tree of the worst XML of that size takes 0.7 GB
 _MAX_COORDINATE = 1e9  # px; no image that is read comes near
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes nan, inf and 1_0
 _DECLARED_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _NOT_FOR_TEXT = frozenset({"idna", "punycode"})  # decoding takes time quadratic in the length
@@ -163,7 +162,7 @@ class _ObjectReader:
         if element is None:
             return None
         text = (element.text or "").strip()
-        if not _NUMBER.fullmatch(text) or abs(float(text)) > _MAX_COORDINATE:
+        if not NUMBER.fullmatch(text) or abs(float(text)) > _MAX_COORDINATE:
             self._error(f"bndbox/{field}", f"is {short_repr(text)}, expected a number of pixels")
             return None
         return float(text)

@@ -13,8 +13,8 @@ from pathlib import Path
 from detkit.data.faults import LISTED_TWICE, Fault, Severity, image_fault
 from detkit.data.formats.listing import ListedImage, image_id_of, iterate_files, list_images
 from detkit.data.formats.read_split import UNKNOWN_SIZE, ReadSplit, with_any_image
-from detkit.data.formats.units import centres_fault
-from detkit.data.formats.yolo_labels import PIXELS, YoloLabels, parse_labels
+from detkit.data.formats.units import PIXELS, centres_fault, in_place_of_boxes
+from detkit.data.formats.yolo_labels import YoloLabels, parse_labels
 from detkit.data.formats.yolo_layout import (
     NAME_FILES,
     YoloLayout,
@@ -27,7 +27,6 @@ from detkit.data.io.images import ImageError, ImageHeader, read_header
 from detkit.runtime.console import track
 
 TEXT = frozenset({".txt"})
-
 
 UNLABELLED = "splits have images without a label file beside others that have one"
 NO_IMAGE = "label files have no image and are left out"
@@ -54,11 +53,9 @@ def read_yolo_split(root: Path, split: str) -> ReadSplit:
     sizes = [UNKNOWN_SIZE if image.header is None else image.header.size for image in images]
     stated = [box for image in images for box in image.labels.stated]
     wrong_units = centres_fault(layout.file or root, stated)
-    found = [fault for image in images for fault in image.faults]
-    found = _pixels_once(found)
+    found = _pixels_once([fault for image in images for fault in image.faults])
+    found = in_place_of_boxes(wrong_units, found, "box")
     faults += _without_labels(layout.file or root, split, listed)
-    if wrong_units is not None:
-        found = [wrong_units, *(fault for fault in found if fault.field != "box")]
     object_names = [name for image in images if image.header is not None for name in image.labels.places]
     return with_any_image(
         ReadSplit(

@@ -13,18 +13,15 @@ from reprlib import repr as short_repr  # at most 30 characters, control codes e
 import numpy as np
 
 from detkit.data.faults import CLIPPED, Fault, Severity
-from detkit.data.formats.units import Corners
+from detkit.data.formats.units import Corners, fault_of_fraction
 from detkit.data.ground_truth import Objects
 from detkit.data.io.files import read_bytes
 from detkit.structures import Size
 
 NO_AREA = "boxes have no area in their image and are left out"
-PIXELS = "looks like pixels"
 TWICE = "objects are there twice and are used once"
 
-_SLACK = 0.01  # a coordinate this far outside 0..1 is still clipped: tools that round, or count pixels from 1
 _ROUNDING = 1e-5  # six digits a number leave a corner this exact
-_PIXELS = 2.0  # no fraction is greater: the number must be of pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +134,10 @@ class _LineReader:
                 return None
             values.append(value)
         worst = max(values, key=lambda value: abs(value - 0.5))
-        if -_SLACK <= worst <= 1 + _SLACK:
+        fault = fault_of_fraction(worst)
+        if fault is None:
             return values
-        what = PIXELS if worst > _PIXELS else "is outside 0..1"
-        self._error("box", f"{worst:g} {what}; write fractions of the image's width and height")
+        self._error("box", f"{worst:g} {fault}")
         return None
 
     def _clipped(self, corners: Corners, area: float) -> tuple[Corners, float] | None:

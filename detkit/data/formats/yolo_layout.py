@@ -20,7 +20,7 @@ import yaml
 from detkit.data.faults import DatasetMissing, Fault, Severity
 from detkit.data.formats.class_names import fault_of_name
 from detkit.data.formats.listing import iterate_images
-from detkit.data.formats.split_names import role_of
+from detkit.data.formats.split_names import WHOLE, role_of
 from detkit.data.formats.yolo_places import bases_of, label_path, listed_images, outside, read_text, resolve
 from detkit.data.io.images import SUFFIXES
 
@@ -28,7 +28,6 @@ KEYS = ("train", "val", "test")
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 NOT_THERE = "splits are named and cannot be read"
 OUTSIDE = "splits are read from outside of the data set's folder"
-WHOLE = "all"  # the split of a set that has none
 
 _PREFERRED = ("data", "dataset")
 MAX_YAML_BYTES = 256 << 10  # PyYAML takes a second for it; 1,203 names of LVIS have 40 kB

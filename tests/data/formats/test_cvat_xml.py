@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Severity
 from detkit.data.formats import cvat_xml
 from detkit.data.formats.cvat_shapes import NOT_OBJECTS, OUTSIDE, TURNED
 from detkit.data.formats.cvat_xml import find_cvat_splits, read_cvat_split
-from detkit.data.formats.named_images import NOT_ANNOTATED
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
 
 HEIGHT, WIDTH = 20, 40

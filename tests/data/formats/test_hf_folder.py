@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Severity
 from detkit.data.formats import hf_folder
 from detkit.data.formats.hf_folder import find_hf_folder_splits, read_hf_folder_split
 from detkit.data.formats.hf_objects import NUMBERS_AS_NAMES
-from detkit.data.formats.named_images import NOT_ANNOTATED
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
 
 HEIGHT, WIDTH = 20, 40

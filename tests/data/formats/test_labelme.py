@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, LISTED_TWICE, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Severity
 from detkit.data.formats.labelme import (
     JOINED,
     NO_SHAPE_AREA,
@@ -17,7 +17,6 @@ from detkit.data.formats.labelme import (
     find_labelme_splits,
     read_labelme_split,
 )
-from detkit.data.formats.named_images import NOT_ANNOTATED
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
 
 HEIGHT, WIDTH = 20, 40

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, DatasetMissing, Severity
-from detkit.data.formats.named_images import NOT_ANNOTATED
+from detkit.data.faults import CLIPPED, NOT_ANNOTATED, DatasetMissing, Severity
 from detkit.data.formats.open_images import NO_IMAGE, find_open_images_splits, read_open_images_split
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detkit.data.faults import DatasetMissing, FaultError, Severity
+from detkit.data.faults import NOT_ANNOTATED, DatasetMissing, FaultError, Severity
 from detkit.data.formats.forms import Form, find_form
 from detkit.data.formats.listing import one_word
 from detkit.data.formats.opening import open_form
-from detkit.data.formats.voc import NO_IMAGE, NOT_ANNOTATED, find_splits
+from detkit.data.formats.voc import NO_IMAGE, find_splits
 from detkit.data.formats.voc_layout import VocPlace, find_places
 
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
