@@ -1,6 +1,7 @@
 """COCO's rules of matching and precision as its paper's page states them, one detection at a time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,19 @@ from detkit.structures import Detections
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 Box = tuple[float, float, float, float]  # x, y, width, height
+
+
+def with_difficult_and_ties(
+    truth: GroundTruth, detections: Mapping[str, Detections], seed: int
+) -> tuple[GroundTruth, dict[str, Detections]]:
+    """The case with half of its crowds as difficult objects, images numbered at random, and five scores in all."""
+    generator = np.random.default_rng(seed)
+    crowd = truth.objects.crowd & (generator.random(len(truth.objects)) < 0.5)
+    numbers = tuple(generator.permutation(len(truth)).tolist())
+    truth = replace(truth, objects=replace(truth.objects, crowd=crowd), image_numbers=numbers)
+    return truth, {
+        name: Detections(one.boxes, one.scores.mul(4).round(), one.labels) for name, one in detections.items()
+    }
 
 
 def plain_precision(

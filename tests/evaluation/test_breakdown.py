@@ -13,6 +13,7 @@ from detkit.evaluation.coco_matching import MEDIUM as MEDIUM_AREAS
 from detkit.evaluation.coco_matching import SMALL as SMALL_AREAS
 from detkit.evaluation.coco_matching import average_precision_coco, match_coco
 from detkit.structures import Detections
+from tests.evaluation.plain_coco import with_difficult_and_ties
 from tests.evaluation.pycocotools_reference import precision_at_50
 
 Box = tuple[float, float, float, float]
@@ -106,12 +107,7 @@ def test_ignored_objects_are_in_no_bin() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_sizes_are_coco_s_with_difficult_objects_and_equal_scores(seed: int) -> None:
-    truth, detections = random_case(seed)
-    generator = np.random.default_rng(seed)
-    crowd = truth.objects.crowd & (generator.random(len(truth.objects)) < 0.5)
-    numbers = tuple(generator.permutation(len(truth)).tolist())
-    truth = replace(truth, objects=replace(truth.objects, crowd=crowd), image_numbers=numbers)
-    coarse = {name: Detections(one.boxes, one.scores.mul(4).round(), one.labels) for name, one in detections.items()}
+    truth, coarse = with_difficult_and_ties(*random_case(seed), seed)
     aps = [[one.ap for one in bins[:3]] for bins in by_size(coarse, truth).of_class.values()]
     for place, areas in enumerate((SMALL_AREAS, MEDIUM_AREAS, LARGE_AREAS)):
         expected = average_precision_coco(match_coco(coarse, truth, areas))[0].tolist()

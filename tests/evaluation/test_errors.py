@@ -13,6 +13,7 @@ from detkit.evaluation.coco_matching import average_precision_coco, match_coco
 from detkit.evaluation.errors import MAIN_KINDS, SPECIAL_KINDS, VOC_GROUPS, ErrorAnalysis, decompose
 from detkit.evaluation.errors import ErrorKind as E
 from detkit.structures import Detections
+from tests.evaluation.plain_coco import with_difficult_and_ties
 from tests.evaluation.pycocotools_reference import precision_at_50
 
 Box = tuple[float, float, float, float]
@@ -351,12 +352,7 @@ def test_ap_equals_pycocotools(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_ap_is_coco_s_with_difficult_objects_and_equal_scores(seed: int) -> None:
-    truth, detections = random_case(seed)
-    generator = np.random.default_rng(seed)
-    crowd = truth.objects.crowd & (generator.random(len(truth.objects)) < 0.5)
-    numbers = tuple(generator.permutation(len(truth)).tolist())
-    truth = replace(truth, objects=replace(truth.objects, crowd=crowd), image_numbers=numbers)
-    coarse = {name: Detections(one.boxes, one.scores.mul(4).round(), one.labels) for name, one in detections.items()}
+    truth, coarse = with_difficult_and_ties(*random_case(seed), seed)
     expected = average_precision_coco(match_coco(coarse, truth))[0].tolist()
     assert list(decompose(coarse, truth).ap_of_class.values()) == pytest.approx(expected, abs=1e-9)
 

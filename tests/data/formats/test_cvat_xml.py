@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing
 from detkit.data.formats import cvat_xml
 from detkit.data.formats.cvat_shapes import NOT_OBJECTS, OUTSIDE, TURNED
 from detkit.data.formats.cvat_xml import find_cvat_splits, read_cvat_split
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
+from tests.data.formats.told import errors, warnings
 
 HEIGHT, WIDTH = 20, 40
 DOG = '<box label="dog" occluded="0" xtl="10.00" ytl="5.00" xbr="30.00" ybr="15.00" z_order="0"></box>'
@@ -41,14 +42,6 @@ def read(root: Path, shapes: str) -> ReadSplit:
     image(root / "images/a.png")
     written(root / "annotations.xml", element("a.png", shapes))
     return read_cvat_split(root, "all")
-
-
-def errors(split: ReadSplit) -> list[str]:
-    return [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
-
-
-def warnings(split: ReadSplit) -> list[str]:
-    return [fault.summary for fault in split.faults if fault.severity is Severity.WARNING]
 
 
 # Shapes

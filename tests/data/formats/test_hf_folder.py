@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, LISTED_TWICE, NOT_ANNOTATED, DatasetMissing
 from detkit.data.formats import hf_folder
 from detkit.data.formats.hf_folder import find_hf_folder_splits, read_hf_folder_split
 from detkit.data.formats.hf_objects import NUMBERS_AS_NAMES
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
+from tests.data.formats.told import errors, warnings
 
 HEIGHT, WIDTH = 20, 40
 Row = dict[str, object]
@@ -40,14 +41,6 @@ def read(root: Path, *rows: Row) -> ReadSplit:
     image(root / "train/a.png")
     metadata(root / "train", *rows)
     return read_hf_folder_split(root, "train")
-
-
-def errors(split: ReadSplit) -> list[str]:
-    return [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
-
-
-def warnings(split: ReadSplit) -> list[str]:
-    return [fault.summary for fault in split.faults if fault.severity is Severity.WARNING]
 
 
 # Objects

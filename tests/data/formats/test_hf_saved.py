@@ -11,7 +11,7 @@ from PIL import Image
 from detkit.data.faults import DatasetMissing, Severity
 from detkit.data.formats import hf_saved
 from detkit.data.formats.hf_saved import find_hf_saved_splits, read_hf_saved_split
-from detkit.data.formats.read_split import ReadSplit
+from tests.data.formats.told import errors
 
 HEIGHT, WIDTH = 20, 40
 CLASS = {"feature": {"names": ["dog", "hex nut"], "_type": "ClassLabel"}, "_type": "List"}
@@ -51,10 +51,6 @@ def described(folder: Path, features: dict[str, Any] = FEATURES) -> Path:
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-0.arrow"}]}))
     (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
     return folder
-
-
-def errors(split: ReadSplit) -> list[str]:
-    return [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
 
 
 def test_a_dict_of_splits_is_read_and_its_images_are_written_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from detkit.data.formats.labelme import (
     read_labelme_split,
 )
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
+from tests.data.formats.told import errors, warnings
 
 HEIGHT, WIDTH = 20, 40
 Shape = dict[str, object]
@@ -49,14 +50,6 @@ def read(root: Path, *shapes: Shape) -> ReadSplit:
     image(root / "a.png")
     labelled(root / "a.json", *shapes)
     return read_labelme_split(root, "all")
-
-
-def errors(split: ReadSplit) -> list[str]:
-    return [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
-
-
-def warnings(split: ReadSplit) -> list[str]:
-    return [fault.summary for fault in split.faults if fault.severity is Severity.WARNING]
 
 
 # Shapes

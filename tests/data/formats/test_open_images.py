@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detkit.data.faults import CLIPPED, NOT_ANNOTATED, DatasetMissing, Severity
+from detkit.data.faults import CLIPPED, NOT_ANNOTATED, DatasetMissing
 from detkit.data.formats.open_images import NO_IMAGE, find_open_images_splits, read_open_images_split
 from detkit.data.formats.read_split import NO_AREA, ReadSplit
+from tests.data.formats.told import errors, warnings
 
 HEIGHT, WIDTH = 20, 40
 HEADER = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside"
@@ -33,14 +34,6 @@ def read(root: Path, *rows: str) -> ReadSplit:
     table(root / "train-annotations-bbox.csv", *rows)
     (root / "class-descriptions-boxable.csv").write_text(CLASSES)
     return read_open_images_split(root, "train")
-
-
-def errors(split: ReadSplit) -> list[str]:
-    return [str(fault) for fault in split.faults if fault.severity is Severity.ERROR]
-
-
-def warnings(split: ReadSplit) -> list[str]:
-    return [fault.summary for fault in split.faults if fault.severity is Severity.WARNING]
 
 
 def test_rows_are_boxes_in_px_and_groups_are_crowds(tmp_path: Path) -> None:
