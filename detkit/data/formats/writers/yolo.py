@@ -7,7 +7,6 @@ import yaml
 
 from detkit.data.formats.split_names import role_of
 from detkit.data.formats.writers.written import AnnotatedImage, WrittenSet, WrittenSplit
-from detkit.data.formats.yolo_layout import KEYS
 from detkit.data.ground_truth import Floats, Ints
 
 
@@ -17,8 +16,6 @@ def write_yolo(root: Path, data: WrittenSet) -> None:
         _write_labels(root / "labels" / split.name, split)
     splits = [split.name for split in data.splits]
     (root / "data.yaml").write_text(yolo_yaml(splits, data.classes), encoding="utf-8")
-    if not any(key in KEYS for key in yolo_keys(splits).values()):  # the YAML file would not be known for what it is
-        (root / "classes.txt").write_text(_lines(data.classes), encoding="utf-8")
 
 
 def write_darknet(root: Path, data: WrittenSet) -> None:
