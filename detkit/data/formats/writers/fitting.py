@@ -12,7 +12,7 @@ from detkit.config.data import FormName
 from detkit.data.formats.writers.voc import has_pixels
 from detkit.data.formats.writers.yolo import yolo_lines
 from detkit.data.formats.written_forms import TITLES, WrittenForm
-from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects
+from detkit.data.ground_truth import Bools, Floats, GroundTruth, Objects, learned_boxes
 
 BY_OBJECTS: frozenset[WrittenForm] = frozenset({"voc", "labelme", "openimages", "huggingface"})  # they name no classes
 SORTED = BY_OBJECTS | {"cvat"}  # whose classes are read in the order of their names
@@ -92,11 +92,11 @@ def _left_out(truth: GroundTruth, target: WrittenForm) -> dict[str, Bools]:
     """Why objects are left out, and which (M,), none for two reasons; COCO holds all."""
     if target == "coco":
         return {}
-    objects, limits = truth.objects, _limits(truth)
-    has_area = _has_area(objects, limits)
+    objects = truth.objects
+    _, has_area = learned_boxes(truth)
     found = {"have no area in their image: left out": ~has_area}
     if target == "voc":
-        thin = has_area & ~has_pixels(np.clip(objects.boxes, 0, limits))
+        thin = has_area & ~has_pixels(np.clip(objects.boxes, 0, _limits(truth)))
         found["are under 1 px wide or high in their image, which VOC cannot say: left out"] = thin
     if target in _UNMARKED:
         title = TITLES[target]
@@ -116,13 +116,6 @@ def _repeats(truth: GroundTruth, rest: Bools) -> Bools:
     for row, image, line in zip(np.flatnonzero(rest).tolist(), truth.image_index[rest].tolist(), lines, strict=True):
         found[row] = (image, line) in seen
         seen.add((image, line))
-    return found
-
-
-def _has_area(objects: Objects, limits: Floats) -> Bools:
-    """(M,) whether a box has any of its area in its image."""
-    inside = np.clip(objects.boxes, 0, limits).astype(np.float32)  # as ListedDataset holds them
-    found: Bools = np.asarray((inside[:, :2] < inside[:, 2:]).all(axis=1))
     return found
 
 
