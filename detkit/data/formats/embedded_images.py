@@ -9,6 +9,7 @@ from pathlib import Path
 
 from detkit.data.faults import Fault, Severity
 from detkit.data.formats.named_images import is_inside
+from detkit.runtime.whole_file import written_whole
 
 IMAGES = "detkit_images"
 WRITTEN = "splits had images inside their files, which were written out"
@@ -44,12 +45,12 @@ class EmbeddedImages:
         try:
             if not _is_current(target, len(data), source):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_name(f"{target.name}.partial")
-                partial.write_bytes(data)
-                partial.replace(target)
+                with written_whole(target) as partial:
+                    partial.write_bytes(data)
                 self.num_written += 1
         except OSError as error:
-            message = f"cannot be written to {target} ({error.strerror}); copy the data set to where that can be"
+            first = error.__cause__ if isinstance(error.__cause__, OSError) else error  # written_whole has one more
+            message = f"cannot be written to {target} ({first.strerror}); copy the data set to where that can be"
             raise ValueError(message) from None
         return target
 

@@ -1,5 +1,6 @@
 """Images inside files are written below the data set, once, and nowhere else."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -57,3 +58,17 @@ def test_where_it_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "detkit_images").write_text("a file")
     with pytest.raises(ValueError, match=r"cannot be written to .*; copy the data set to where that can be"):
         EmbeddedImages(tmp_path, "all").write("a", PNG, tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(
+        ValueError, match=r"cannot be written to .*a\.png \(No space left on device\); copy the data set"
+    ):
+        EmbeddedImages(tmp_path, "train").write("a", b"\x89PNG and more", tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
